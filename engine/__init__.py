@@ -1,0 +1,1 @@
+"""Tokens and tensors: prompts, the network, decoding, and the process that serves them."""

@@ -1,0 +1,1 @@
+"""The network: configuration, attention, rotary positions, the transformer."""

@@ -1,0 +1,1 @@
+"""What to show at a cursor, decided on plain values (no LSP types)."""

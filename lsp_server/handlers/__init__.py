@@ -1,0 +1,1 @@
+"""LSP messages in, session calls out: thin."""

@@ -1,0 +1,1 @@
+"""From folders of source to a served model."""

@@ -1,0 +1,1 @@
+"""Source documents in, token shards out."""
