@@ -1,0 +1,68 @@
+"""Preallocated keys and values of the tokens already seen."""
+
+import torch
+from torch import Tensor
+
+from engine.model.config import TransformerConfig
+
+
+class KeyValueCache:
+    """Keys and values of up to `capacity` tokens for every layer; the network appends, callers truncate."""
+
+    def __init__(
+        self,
+        config: TransformerConfig,
+        *,
+        capacity: int,
+        batch: int = 1,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        shape = (config.num_hidden_layers, batch, config.num_key_value_heads, capacity, config.head_dim)
+        self._keys = torch.empty(shape, dtype=dtype, device=device)
+        self._values = torch.empty(shape, dtype=dtype, device=device)
+        self._length = 0
+
+    @property
+    def capacity(self) -> int:
+        """Tokens that fit."""
+        return self._keys.shape[3]
+
+    @property
+    def length(self) -> int:
+        """Tokens held."""
+        return self._length
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes allocated for keys and values."""
+        return 2 * self._keys.numel() * self._keys.element_size()
+
+    def append(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Store one layer's new keys and values [B, kv_heads, T, head_dim]; return all of that layer's so far.
+
+        The length grows only with `advance`, once every layer has been written.
+
+        Raises:
+            ValueError: the new tokens do not fit; the caller must truncate or allocate a larger cache.
+        """
+        end = self._length + keys.shape[2]
+        if end > self.capacity:
+            raise ValueError(f"{end} tokens do not fit in a key/value cache of {self.capacity}")
+        self._keys[layer, :, :, self._length : end] = keys
+        self._values[layer, :, :, self._length : end] = values
+        return self._keys[layer, :, :, :end], self._values[layer, :, :, :end]
+
+    def advance(self, tokens: int) -> None:
+        """Count `tokens` new tokens as held."""
+        self._length += tokens
+
+    def truncate(self, length: int) -> None:
+        """Forget every token from position `length` on.
+
+        Raises:
+            ValueError: `length` is negative or beyond what is held.
+        """
+        if not 0 <= length <= self._length:
+            raise ValueError(f"cannot truncate a cache of {self._length} tokens to {length}")
+        self._length = length

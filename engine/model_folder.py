@@ -1,0 +1,263 @@
+"""Reads and writes the folder a model is served from, in Hugging Face's format.
+
+config.json                       the shape (LlamaForCausalLM)
+model.safetensors                 the weights; or model-00001-of-0000N.safetensors and their index
+tokenizer.json                    the tokenizer
+prompt.json                       the fill-in-the-middle format it was trained on (optional for known families)
+mixture.json                      how its distribution is mixed with the n-gram cache's (optional)
+"""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import try_to_load_from_cache
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from engine.cache_model import Mixture
+from engine.errors import ModelFolderError
+from engine.model.config import TransformerConfig
+from engine.model.transformer import Transformer
+from engine.prompt import PromptSettings, read_settings
+from engine.tokenizer import Tokenizer
+
+DEFAULT_MODEL = Path(__file__).parent / "models" / "default"
+"""The embedded default model."""
+
+_INDEX = "model.safetensors.index.json"
+_SINGLE = "model.safetensors"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedModel:
+    """Everything a model folder holds, ready to run."""
+
+    folder: Path
+    transformer: Transformer
+    tokenizer: Tokenizer
+    prompt_settings: PromptSettings
+    mixture: Mixture
+
+
+def resolve(name: str) -> Path:
+    """Return the folder of a model named by a path, by `default`, or by a Hugging Face name in the local cache.
+
+    Raises:
+        ModelFolderError: there is no such folder, and the local cache holds no such model.
+    """
+    if name == "default":
+        return DEFAULT_MODEL
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder.resolve()
+    if name.count("/") == 1 and not name.startswith((".", "/", "~")):
+        cached = try_to_load_from_cache(name, "config.json")
+        if isinstance(cached, str):
+            return Path(cached).parent
+        raise ModelFolderError(
+            f"model {name!r} is neither a folder nor in the local Hugging Face cache; "
+            f"download it first (`hf download {name}`) or give the path of a model folder"
+        )
+    raise ModelFolderError(f"there is no model folder {name!r}; give 'default', a folder, or a Hugging Face name")
+
+
+def read(folder: Path, *, dtype: torch.dtype = torch.float32, device: str = "cpu") -> ServedModel:
+    """Read a model folder.
+
+    Args:
+        folder: holds `config.json`, the weights and `tokenizer.json`.
+        dtype: the weights are converted to it.
+        device: where the weights go.
+
+    Raises:
+        ModelFolderError: a file is missing or broken; the message names it.
+    """
+    config = read_config(folder)
+    tokenizer = Tokenizer.load(folder)
+    if tokenizer.vocab_size > config.vocab_size:
+        raise ModelFolderError(
+            f"{folder}: tokenizer.json has {tokenizer.vocab_size} ids, but config.json has room for {config.vocab_size}"
+        )
+    settings = read_settings(folder, tokenizer, context_length=config.max_position_embeddings)
+    return ServedModel(
+        folder=folder,
+        transformer=read_transformer(folder, config, dtype, device),
+        tokenizer=tokenizer,
+        prompt_settings=settings,
+        mixture=_read_mixture(folder),
+    )
+
+
+def read_config(folder: Path) -> TransformerConfig:
+    """Read `config.json`.
+
+    Raises:
+        ModelFolderError: it is missing, broken, or describes another architecture.
+    """
+    raw = _read_json(folder / "config.json")
+    return TransformerConfig.from_hugging_face(raw)
+
+
+def read_transformer(folder: Path, config: TransformerConfig, dtype: torch.dtype, device: str) -> Transformer:
+    """Read the weights alone.
+
+    Raises:
+        ModelFolderError: a tensor is missing, unknown, or of another shape than `config` asks for.
+    """
+    with torch.device("meta"):
+        transformer = Transformer(config)
+    expected = {name: parameter.shape for name, parameter in transformer.named_parameters()}
+    weights: dict[str, Tensor] = {}
+    for name, tensor in _stored_tensors(folder):
+        name = name.removeprefix("model.")
+        if name.endswith("rotary_emb.inv_freq") or (name == "lm_head.weight" and config.tie_word_embeddings):
+            continue
+        if name not in expected:
+            raise ModelFolderError(f"{folder} stores {name!r}, which a LlamaForCausalLM has not; is config.json right?")
+        if tensor.shape != expected[name]:
+            raise ModelFolderError(
+                f"{folder}: {name} has shape {list(tensor.shape)}, config.json asks for {list(expected[name])}"
+            )
+        weights[name] = tensor.to(device=device, dtype=dtype)
+    missing = sorted(set(expected) - set(weights))
+    if missing:
+        raise ModelFolderError(
+            f"{folder} lacks {len(missing)} tensors, {missing[0]!r} first; is the download complete?"
+        )
+    transformer.load_state_dict(weights, strict=False, assign=True)
+    if config.tie_word_embeddings:
+        transformer.lm_head.weight = transformer.embed_tokens.weight
+    return transformer.requires_grad_(requires_grad=False).eval()
+
+
+def write(
+    folder: Path,
+    transformer: Transformer,
+    *,
+    tokenizer_json: str,
+    prompt_settings: PromptSettings,
+    mixture: Mixture | None = None,
+    dtype: torch.dtype = torch.float32,
+    shard_bytes: int = 5 * 10**9,
+) -> None:
+    """Write a model folder that this module, transformers and vLLM read; `config.json` comes last.
+
+    Args:
+        folder: made if missing.
+        transformer: tied heads are stored once.
+        tokenizer_json: the text of `tokenizer.json`.
+        prompt_settings: becomes `prompt.json`.
+        mixture: becomes `mixture.json`; None leaves the built-in weights in force.
+        dtype: of the stored weights.
+        shard_bytes: weights beyond this many bytes go to a further file.
+
+    Raises:
+        ModelFolderError: the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_weights(folder, _checkpoint_tensors(transformer, dtype), shard_bytes)
+        (folder / "tokenizer.json").write_text(tokenizer_json, encoding="utf-8")
+        _write_json(folder / "tokenizer_config.json", _tokenizer_config(transformer.config, prompt_settings))
+        _write_json(folder / "prompt.json", prompt_settings.to_json())
+        if mixture is not None:
+            _write_json(folder / "mixture.json", mixture.to_json())
+        raw = transformer.config.to_hugging_face() | {"dtype": str(dtype).removeprefix("torch.")}
+        _write_json(folder / "config.json", raw)
+    except OSError as error:
+        raise ModelFolderError(f"cannot write the model folder {folder}: {error.strerror or error}") from error
+
+
+def _stored_tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
+    for path in _weight_files(folder):
+        try:
+            with safe_open(path, framework="pt") as stored:
+                for name in stored.keys():  # noqa: SIM118 - not a mapping: it has keys() and no iterator
+                    yield name, stored.get_tensor(name)
+        except (SafetensorError, OSError) as error:
+            raise ModelFolderError(f"{path} is broken ({error}); fetch it again") from error
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    if (folder / _INDEX).exists():
+        weight_map = _read_json(folder / _INDEX).get("weight_map")
+        if not isinstance(weight_map, dict) or not weight_map:
+            raise ModelFolderError(f"{folder / _INDEX} has no weight_map; fetch it again")
+        files = [folder / Path(name).name for name in sorted(set(weight_map.values()))]
+    else:
+        files = [folder / _SINGLE]
+    for path in files:
+        if not path.exists():
+            raise ModelFolderError(f"{path} is missing; a model folder needs its weights as *.safetensors")
+    return files
+
+
+def _checkpoint_tensors(transformer: Transformer, dtype: torch.dtype) -> dict[str, Tensor]:
+    return {
+        name if name.startswith("lm_head.") else f"model.{name}": parameter.detach().to("cpu", dtype).contiguous()
+        for name, parameter in transformer.named_parameters()  # names each shared parameter once, as embed_tokens
+    }
+
+
+def _write_weights(folder: Path, tensors: Mapping[str, Tensor], shard_bytes: int) -> None:
+    shards: list[dict[str, Tensor]] = [{}]
+    filled = 0
+    for name, tensor in tensors.items():
+        size = tensor.numel() * tensor.element_size()
+        if shards[-1] and filled + size > shard_bytes:
+            shards.append({})
+            filled = 0
+        shards[-1][name] = tensor
+        filled += size
+    for stale in (*folder.glob("model-*-of-*.safetensors"), folder / _INDEX, folder / _SINGLE):
+        stale.unlink(missing_ok=True)
+    if len(shards) == 1:
+        save_file(shards[0], folder / _SINGLE, metadata={"format": "pt"})
+        return
+    weight_map = {}
+    for number, shard in enumerate(shards, start=1):
+        name = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
+        save_file(shard, folder / name, metadata={"format": "pt"})
+        weight_map |= dict.fromkeys(shard, name)
+    total = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+    _write_json(folder / _INDEX, {"metadata": {"total_size": total}, "weight_map": weight_map})
+
+
+def _read_mixture(folder: Path) -> Mixture:
+    path = folder / "mixture.json"
+    return Mixture.from_json(_read_json(path)) if path.exists() else Mixture.default()
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ModelFolderError(f"{path} is missing; give a folder that holds a whole model") from error
+    except (OSError, ValueError) as error:
+        raise ModelFolderError(f"{path} is broken ({error}); fetch or write it again") from error
+    if not isinstance(raw, dict):
+        raise ModelFolderError(f"{path} must hold a JSON object; fetch or write it again")
+    return raw
+
+
+def _write_json(path: Path, value: Mapping[str, Any]) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def _tokenizer_config(config: TransformerConfig, settings: PromptSettings) -> dict[str, Any]:
+    return {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": config.max_position_embeddings,
+        "bos_token": settings.fim.begin_of_sequence,
+        "eos_token": settings.fim.end_marks[0],
+        "pad_token": settings.fim.end_marks[0],
+        "clean_up_tokenization_spaces": False,
+    }

@@ -1,0 +1,140 @@
+"""Text to ids and back, so that text typed by a user can never become a control token (no torch).
+
+A `tokenizer.json` lists its marks as added tokens, and the library matches added tokens anywhere in the input, whether
+they are flagged special or not (DeepSeek's fill-in-the-middle marks are not). User text is therefore encoded by a
+second tokenizer built from the same file without them; the marks themselves are only ever looked up by name.
+"""
+
+import codecs
+import json
+import re
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer as _LibraryTokenizer
+
+from engine.errors import ModelFolderError
+
+_BYTE_TOKEN = re.compile(r"<0x([0-9A-F]{2})>")
+
+
+class Tokenizer:
+    """The tokenizer of one model folder."""
+
+    def __init__(self, definition: str) -> None:
+        """Build from the text of a `tokenizer.json`.
+
+        Raises:
+            ModelFolderError: the text is no tokenizer definition.
+        """
+        try:
+            raw: dict[str, Any] = json.loads(definition)
+            added = [token for token in raw.get("added_tokens") or () if _is_control(token["content"])]
+            raw["added_tokens"] = [token for token in raw.get("added_tokens") or () if token not in added]
+            complete = _LibraryTokenizer.from_str(definition)
+            self._user_text = _LibraryTokenizer.from_str(json.dumps(raw))
+        except Exception as error:
+            raise ModelFolderError(f"tokenizer.json is broken ({error}); fetch or train it again") from error
+        self._user_text.no_padding()
+        self._user_text.no_truncation()
+        self._control: dict[str, int] = {token["content"]: int(token["id"]) for token in added}
+        ordinary = {int(token["id"]): str(token["content"]) for token in raw["added_tokens"]}
+        self._bytes = _bytes_by_id(complete, set(self._control.values()), ordinary)
+        self.vocab_size: int = len(self._bytes)
+        """Ids run from 0 to `vocab_size` - 1, control tokens included."""
+        self.fingerprint: str = sha256(definition.encode()).hexdigest()[:16]
+        """Equal for equal definitions; keys whatever is stored as ids."""
+
+    @classmethod
+    def load(cls, folder: Path) -> "Tokenizer":
+        """Read `tokenizer.json` in a model folder.
+
+        Raises:
+            ModelFolderError: it is missing or broken.
+        """
+        path = folder / "tokenizer.json"
+        try:
+            return cls(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ModelFolderError(f"cannot read {path}: {error.strerror or error}") from error
+        except UnicodeDecodeError as error:
+            raise ModelFolderError(f"{path} is not UTF-8; fetch or train it again") from error
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of a user's text; none of them is a control token, whatever the text says."""
+        ids: list[int] = self._user_text.encode(text, add_special_tokens=False).ids
+        return ids
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Encode many texts on all cores."""
+        encodings = self._user_text.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [encoding.ids for encoding in encodings]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Return the text of `ids`; control tokens vanish, broken UTF-8 becomes U+FFFD."""
+        return b"".join(map(self.token_bytes, ids)).decode("utf-8", errors="replace")
+
+    def token_bytes(self, token_id: int) -> bytes:
+        """Return the bytes that a token stands for, empty for a control token or an unused id."""
+        return self._bytes[token_id] if 0 <= token_id < len(self._bytes) else b""
+
+    def control_id(self, mark: str) -> int | None:
+        """Return the id of a mark, or None when this tokenizer has no such control token."""
+        return self._control.get(mark)
+
+    @property
+    def control_ids(self) -> frozenset[int]:
+        """The ids of all control tokens."""
+        return frozenset(self._control.values())
+
+    def stream(self) -> "TextStream":
+        """Start decoding ids one at a time."""
+        return TextStream(self)
+
+
+class TextStream:
+    """Decodes ids as they come and holds back the bytes of an unfinished character."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+
+    def push(self, token_id: int) -> str:
+        """Take one more id; return the characters it finished, perhaps none."""
+        return self._decoder.decode(self._tokenizer.token_bytes(token_id))
+
+
+def _is_control(content: str) -> bool:
+    # Some tokenizers keep runs of spaces (GPT-NeoX) or single rare characters (DeepSeek-Coder 32000-32012) as added
+    # tokens: those are text, and a model reads them best as it was trained to.
+    return len(content) > 1 and not content.isspace()
+
+
+def _bytes_by_id(tokenizer: _LibraryTokenizer, control: set[int], ordinary: dict[int, str]) -> list[bytes]:
+    vocabulary: dict[str, int] = tokenizer.get_vocab(with_added_tokens=True)
+    table = [b""] * (max(vocabulary.values(), default=-1) + 1)
+    alphabet = _byte_level_alphabet()
+    # A byte-level vocabulary spells every token in the 256 letters of its own alphabet.
+    byte_level = all(token in vocabulary for token in ("Ġ", "Ċ"))
+    for token, token_id in vocabulary.items():
+        if token_id in control:
+            continue
+        if token_id in ordinary:
+            table[token_id] = ordinary[token_id].encode()
+        elif byte_level and all(letter in alphabet for letter in token):
+            table[token_id] = bytes(alphabet[letter] for letter in token)
+        elif match := _BYTE_TOKEN.fullmatch(token):
+            table[token_id] = bytes([int(match[1], 16)])
+        else:
+            table[token_id] = token.replace("▁", " ").encode() if not byte_level else token.encode()
+    return table
+
+
+def _byte_level_alphabet() -> dict[str, int]:
+    """Return letter → byte of the byte-level alphabet (GPT-2): printable bytes are themselves, the rest move up."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    moved = [byte for byte in range(256) if byte not in set(printable)]
+    letters = {chr(byte): byte for byte in printable}
+    return letters | {chr(0x100 + index): byte for index, byte in enumerate(moved)}
