@@ -1,0 +1,67 @@
+"""A cursor in a document, frozen: all that deciding on a suggestion may look at."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Trigger(Enum):
+    """Why a suggestion is asked for."""
+
+    INVOKED = "invoked"
+    """The user asked."""
+    AUTOMATIC = "automatic"
+    """The user typed or moved."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """One request's view of its document, taken before anything is awaited."""
+
+    uri: str
+    version: int
+    language_id: str
+    path: str
+    """Relative to the repository's root with forward slashes, or the bare file name outside of any."""
+    root: str | None
+    """The workspace folder that holds the document."""
+    comment: str
+    """Line-comment marker of the document's language."""
+    prefix: str
+    suffix: str
+    trigger: Trigger = Trigger.AUTOMATIC
+
+    @property
+    def line_before(self) -> str:
+        """The cursor's line up to the cursor."""
+        return self.prefix[_last_line_end(self.prefix) :]
+
+    @property
+    def line_after(self) -> str:
+        """The rest of the cursor's line, without its line end."""
+        return self.suffix[: _first_line_end(self.suffix)]
+
+    @property
+    def lines_below(self) -> str:
+        """What follows the cursor's line, its line end included."""
+        return self.suffix[_first_line_end(self.suffix) :]
+
+    @property
+    def line_end(self) -> str:
+        """The line end that the document uses around the cursor."""
+        for text in (self.suffix, self.prefix[-4096:]):
+            if "\r\n" in text:
+                return "\r\n"
+            if "\n" in text:
+                return "\n"
+            if "\r" in text:
+                return "\r"
+        return "\n"
+
+
+def _last_line_end(text: str) -> int:
+    return max(text.rfind("\n"), text.rfind("\r")) + 1
+
+
+def _first_line_end(text: str) -> int:
+    ends = [place for place in (text.find("\n"), text.find("\r")) if place >= 0]
+    return min(ends, default=len(text))
