@@ -1,0 +1,62 @@
+"""`midfill train`: from folders of source to a model folder that `midfill lsp` serves."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from engine.errors import EngineError
+from train.config import load, recipe_names
+from train.errors import TrainError
+from train.run import Run
+from train.stages.pretrain import Metric
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code (2 after an error the user can mend)."""
+    arguments = _parser().parse_args(argv)
+    try:
+        result: int = arguments.verb(arguments)
+    except (TrainError, EngineError) as error:
+        print(f"midfill: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return result
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="midfill train", description=__doc__)
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    run = verbs.add_parser("run", help="train a model from folders of source, or go on where it stopped")
+    run.add_argument("recipe", help=f"one of {', '.join(recipe_names())}, or a .toml file")
+    run.add_argument("sources", nargs="+", type=Path, metavar="FOLDER", help="a repository or folder of source")
+    run.add_argument("--output", required=True, type=Path, help="the run's folder; the model is in its model/")
+    run.add_argument("--set", action="append", default=[], metavar="SECTION.FIELD=VALUE", dest="overrides")
+    run.set_defaults(verb=_run)
+    recipes = verbs.add_parser("recipes", help="list the recipes")
+    recipes.set_defaults(verb=_recipes)
+    return parser
+
+
+def _recipes(_arguments: argparse.Namespace) -> int:
+    print("\n".join(recipe_names()))
+    return 0
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    run = Run(load(arguments.recipe, arguments.overrides), arguments.sources, arguments.output)
+    with tqdm(unit="step", disable=None) as progress:
+
+        def show(metric: Metric) -> None:
+            progress.total = metric.steps
+            progress.update(metric.step - progress.n)
+            progress.set_postfix_str(f"loss {metric.loss:.3f}, {metric.tokens_per_second:,.0f} tokens/s")
+            if metric.held_out_loss is not None:
+                progress.write(f"step {metric.step}/{metric.steps}: held-out loss {metric.held_out_loss:.4f}", sys.stderr)
+
+        folder = run.execute(lambda line: progress.write(line, sys.stderr), show)
+    print(folder)
+    return 0
