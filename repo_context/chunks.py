@@ -1,0 +1,83 @@
+"""Cuts a file into chunks of a few lines, at the boundaries of its syntax where there is a tree."""
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from tree_sitter import Node
+
+MAX_CHUNK_LINES = 12
+"""Longest chunk in lines; 10 to 15 measure alike, 60 clearly worse at small budgets."""
+
+LineRange: TypeAlias = tuple[int, int]
+"""First line and one past the last line, 0-based."""
+
+
+def cut_lines(lines: Sequence[str]) -> list[LineRange]:
+    """Cut plain text: at most `MAX_CHUNK_LINES` lines, a paragraph's end preferred; blank chunks are left out."""
+    return _pack(_paragraphs(lines, 0, len(lines)), lines)
+
+
+def cut_tree(root: Node, lines: Sequence[str]) -> list[LineRange]:
+    """Cut a parsed file: no chunk is longer than `MAX_CHUNK_LINES`, small neighbours share one.
+
+    A node that fits stays whole; one that does not is opened, and its children are cut in turn.
+    """
+    return _pack(_units(root, lines), lines)
+
+
+def _units(root: Node, lines: Sequence[str]) -> list[LineRange]:
+    """Return line ranges that do not overlap, in order, each the smallest piece that syntax allows."""
+    units: list[LineRange] = []
+    covered = 0
+    stack = [root]
+    while stack:
+        node = stack.pop()
+        start = max(node.start_point.row, covered)
+        end = min(node.end_point.row + (1 if node.end_point.column else 0), len(lines))
+        if end <= start:
+            continue
+        if end - node.start_point.row <= MAX_CHUNK_LINES:
+            if start > covered:
+                units.extend(_paragraphs(lines, covered, start))
+            units.append((start, end))
+            covered = end
+        elif node.child_count:
+            stack.extend(reversed(node.children))
+        else:
+            units.extend(_paragraphs(lines, covered, end))
+            covered = end
+    if covered < len(lines):
+        units.extend(_paragraphs(lines, covered, len(lines)))
+    return units
+
+
+def _paragraphs(lines: Sequence[str], start: int, end: int) -> list[LineRange]:
+    """Cut lines at blank lines, and where a paragraph is longer than a chunk, anywhere."""
+    ranges: list[LineRange] = []
+    first = start
+    for row in range(start, end):
+        if row - first == MAX_CHUNK_LINES or (row > first and not lines[row].strip()):
+            ranges.append((first, row))
+            first = row
+    if first < end:
+        ranges.append((first, end))
+    return ranges
+
+
+def _pack(units: Sequence[LineRange], lines: Sequence[str]) -> list[LineRange]:
+    """Join neighbours while they fit, then trim blank lines at both ends."""
+    packed: list[LineRange] = []
+    for start, end in units:
+        if packed and end - packed[-1][0] <= MAX_CHUNK_LINES:
+            packed[-1] = (packed[-1][0], end)
+        else:
+            packed.append((start, end))
+    return [trimmed for start, end in packed if (trimmed := _trim(lines, start, end))]
+
+
+def _trim(lines: Sequence[str], start: int, end: int) -> LineRange | None:
+    while start < end and not lines[start].strip():
+        start += 1
+    while end > start and not lines[end - 1].strip():
+        end -= 1
+    return (start, end) if start < end else None

@@ -1,0 +1,280 @@
+"""Walks a repository and decides which files may be indexed; every file left out is counted with its reason."""
+
+import os
+import stat
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+
+from pathspec import GitIgnoreSpec
+
+from repo_context.errors import RepositoryNotFoundError
+from repo_context.file_record import MAX_FILE_BYTES, SkipReason
+from repo_context.languages import Language, language_of
+
+MAX_FILES = 100_000
+
+IGNORE_FILES = (".gitignore", ".midfillignore")
+"""Ignore files of each folder, a later one overriding an earlier one."""
+
+NEVER_INDEXED_FOLDERS = frozenset(
+    """.git .hg .svn .jj .bzr node_modules bower_components jspm_packages .venv venv .virtualenv virtualenv
+    __pycache__ __pypackages__ .mypy_cache .ruff_cache .pytest_cache .hypothesis .tox .nox .eggs .ipynb_checkpoints
+    .cache .gradle .idea .vs .next .nuxt .svelte-kit .parcel-cache .turbo .terraform .serverless .direnv .bundle
+    .ssh .gnupg .aws .azure .kube .docker .gcloud .password-store""".split()
+)
+"""Folders that are never walked, whatever ignore files say."""
+
+FOLDER_MARKS = ("pyvenv.cfg", "CACHEDIR.TAG")
+"""A folder that holds one of these is a virtual environment or a cache, under any name."""
+
+SECRET_NAMES = tuple(
+    """.env .env.* *.env .envrc *.pem *.key *.p8 *.p12 *.pfx *.pkcs12 *.jks *.keystore *.kdbx *.kdb *.ppk *.gpg *.asc
+    *.ovpn id_rsa* id_dsa* id_ecdsa* id_ed25519* *_rsa *_dsa *_ecdsa *_ed25519
+    credentials credentials.json credentials.y*ml credentials.toml credentials.ini credentials.csv credentials.xml
+    credentials.txt credentials.db client_secret*.json service-account*.json service_account*.json
+    application_default_credentials.json secrets secret secrets.json secret.json secrets.y*ml secret.y*ml
+    secrets.toml secrets.ini secrets.txt secrets.properties *.secret *.secrets
+    .netrc _netrc .pgpass .my.cnf .mylogin.cnf .npmrc .yarnrc.yml .pypirc .htpasswd .htdigest .git-credentials .gitcookies
+    .dockercfg .dockerconfigjson kubeconfig *.kubeconfig .s3cfg .boto .vault-token .vault_pass* vault_pass*
+    *.tfstate *.tfstate.* *.tfvars *.tfvars.json terraform.rc .terraformrc master.key token.txt tokens.txt
+    password.txt passwords.txt passwd shadow *_history .*_history *.cer *.crt *.der""".split()
+)
+"""File name patterns that are never read, in lower case; docs/languages.md lists them for users."""
+
+LOCK_FILES = frozenset(
+    """package-lock.json npm-shrinkwrap.json yarn.lock pnpm-lock.yaml composer.lock poetry.lock pdm.lock uv.lock
+    pipfile.lock cargo.lock gemfile.lock go.sum bun.lockb flake.lock packages.lock.json""".split()
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScannedFile:
+    """A file that may be indexed; its content has not been looked at yet."""
+
+    path: str
+    """Relative to the root, with forward slashes."""
+    language: Language
+    mtime_ns: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scan:
+    """What a walk found."""
+
+    files: tuple[ScannedFile, ...]
+    """In order of their path."""
+    skipped: dict[SkipReason, int]
+    """A folder that is not walked counts once."""
+
+
+class Scanner:
+    """Walks one repository; remembers its ignore rules between questions about single files."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._rules: dict[str, tuple[_Rules, ...]] = {}
+
+    def scan(self) -> Scan:
+        """Walk the whole repository with fresh ignore rules; `RepositoryNotFoundError` when there is none."""
+        self.forget_rules()
+        try:
+            os.scandir(self._root).close()
+        except OSError as error:
+            raise RepositoryNotFoundError(
+                f"cannot open the folder {self._root}: {error.strerror}; give a folder that exists and can be read"
+            ) from error
+        skipped: Counter[SkipReason] = Counter()
+        files: list[ScannedFile] = []
+        for entry, path, status in self._walk(skipped):
+            answer = self._judge(entry, path, status)
+            if isinstance(answer, SkipReason):
+                skipped[answer] += 1
+            elif len(files) >= MAX_FILES:
+                skipped[SkipReason.TOO_MANY] += 1
+            else:
+                files.append(answer)
+        return Scan(files=tuple(sorted(files, key=lambda file: file.path)), skipped=dict(skipped))
+
+    def judge_file(self, path: str) -> ScannedFile | SkipReason:
+        """Decide about one path as a scan would, whether or not the file exists now."""
+        parts = PurePosixPath(path).parts
+        for depth in range(1, len(parts)):
+            folder = "/".join(parts[:depth])
+            reason = self._judge_folder(self._root / folder, folder)
+            if reason is not None:
+                return reason
+        return self._judge(self._root / path, path, _status(self._root / path))
+
+    def forget_rules(self) -> None:
+        """Read ignore files anew when they are next needed."""
+        self._rules.clear()
+
+    def _walk(self, skipped: Counter[SkipReason]) -> Iterator[tuple[Path, str, os.stat_result | None]]:
+        """Yield every file below the root; folders that are left out are counted here."""
+        pending = [""]
+        while pending:
+            folder = pending.pop()
+            try:
+                with os.scandir(self._root / folder) as listing:
+                    entries = sorted(listing, key=lambda entry: entry.name)
+            except OSError:
+                skipped[SkipReason.UNREADABLE] += 1
+                continue
+            for entry in entries:
+                path = f"{folder}/{entry.name}" if folder else entry.name
+                if not entry.is_dir(follow_symlinks=False):
+                    yield Path(entry.path), path, _entry_status(entry)
+                elif reason := self._judge_folder(Path(entry.path), path):
+                    skipped[reason] += 1
+                else:
+                    pending.append(path)
+
+    def _judge_folder(self, absolute: Path, path: str) -> SkipReason | None:
+        if PurePosixPath(path).name in NEVER_INDEXED_FOLDERS:
+            return SkipReason.ALWAYS_SKIPPED_FOLDER
+        if absolute.is_symlink():
+            return self._judge_link(absolute)
+        if any((absolute / mark).exists() for mark in FOLDER_MARKS):
+            return SkipReason.ALWAYS_SKIPPED_FOLDER
+        return SkipReason.IGNORED if self._is_ignored(f"{path}/") else None
+
+    def _judge(self, absolute: Path, path: str, status: os.stat_result | None) -> ScannedFile | SkipReason:
+        """Decide by name, then by ignore rules, then by what the file system says."""
+        name = PurePosixPath(path).name.lower()
+        if any(fnmatchcase(name, pattern) for pattern in SECRET_NAMES):
+            return SkipReason.SECRET
+        if status is not None and stat.S_ISLNK(status.st_mode):
+            return self._judge_link(absolute)
+        if name in LOCK_FILES:
+            return SkipReason.GENERATED
+        language = language_of(path)
+        if language is None:
+            return SkipReason.UNKNOWN_LANGUAGE
+        if self._is_ignored(path):
+            return SkipReason.IGNORED
+        if status is None:
+            return ScannedFile(path=path, language=language, mtime_ns=0, size=0)
+        if not stat.S_ISREG(status.st_mode):
+            return SkipReason.NOT_A_FILE
+        if status.st_size > MAX_FILE_BYTES:
+            return SkipReason.TOO_LARGE
+        return ScannedFile(path=path, language=language, mtime_ns=status.st_mtime_ns, size=status.st_size)
+
+    def _judge_link(self, absolute: Path) -> SkipReason:
+        """Links are never followed: what they lead to is indexed under its own name, or must not be."""
+        try:
+            inside = absolute.resolve().is_relative_to(self._root)
+        except (OSError, RuntimeError):
+            inside = True
+        return SkipReason.SYMLINK if inside else SkipReason.SYMLINK_OUT
+
+    def _is_ignored(self, path: str) -> bool:
+        """Ask the rules of the innermost folder first; the last pattern that matches decides, as in git."""
+        folder = path.rstrip("/").rpartition("/")[0]
+        for rules in reversed(self._rules_for(folder)):
+            answer = rules.ignores(path)
+            if answer is not None:
+                return answer
+        return False
+
+    def _rules_for(self, folder: str) -> tuple["_Rules", ...]:
+        """Return the rules that hold in a folder, outermost first."""
+        known = self._rules.get(folder)
+        if known is None:
+            if folder:
+                outer = self._rules_for(folder.rpartition("/")[0])
+            else:
+                outer = tuple(_rules_above(self._root))
+            own = _folder_rules(self._root / folder, prefix="", below=f"{folder}/" if folder else "")
+            known = self._rules[folder] = (*outer, *own)
+        return known
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rules:
+    """The patterns of one ignore file."""
+
+    spec: GitIgnoreSpec
+    prefix: str
+    """What to put before a path so that it is relative to a folder above the root."""
+    below: str
+    """What to take off a path so that it is relative to a folder below the root."""
+
+    def ignores(self, path: str) -> bool | None:
+        return self.spec.check_file(self.prefix + path[len(self.below) :]).include
+
+
+def _rules_above(root: Path) -> Iterator[_Rules]:
+    """Yield the rules that come from the git repository around the root: info/exclude, and folders above."""
+    top = next((folder for folder in (root, *root.parents) if (folder / ".git").exists()), None)
+    if top is None:
+        return
+    prefix = root.relative_to(top).as_posix()
+    yield from _read_rules(_git_folder(top) / "info" / "exclude", "" if prefix == "." else f"{prefix}/", "")
+    if top == root:
+        return
+    for folder in reversed([parent for parent in root.parents if parent.is_relative_to(top)]):
+        yield from _folder_rules(folder, prefix=f"{root.relative_to(folder).as_posix()}/", below="")
+
+
+def _git_folder(top: Path) -> Path:
+    """Return the folder that holds `info/exclude`; in a linked worktree `.git` is a file that names it."""
+    mark = top / ".git"
+    if mark.is_dir():
+        return mark
+    try:
+        folder = top / mark.read_text(encoding="utf-8").partition("gitdir:")[2].strip()
+        common = folder / "commondir"
+        return folder / common.read_text(encoding="utf-8").strip() if common.exists() else folder
+    except (OSError, UnicodeDecodeError):
+        return mark
+
+
+def _folder_rules(folder: Path, *, prefix: str, below: str) -> Iterator[_Rules]:
+    for name in IGNORE_FILES:
+        yield from _read_rules(folder / name, prefix, below)
+
+
+def _read_rules(file: Path, prefix: str, below: str) -> Iterator[_Rules]:
+    """Yield the rules of an ignore file, if there is one with a pattern in it."""
+    try:
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return
+    spec = _spec(lines)
+    if len(spec):
+        yield _Rules(spec=spec, prefix=prefix, below=below)
+
+
+def _spec(lines: list[str]) -> GitIgnoreSpec:
+    """Compile patterns; one that git would not understand either is passed over, as git does."""
+    try:
+        return GitIgnoreSpec.from_lines(lines)
+    except ValueError:
+        return GitIgnoreSpec.from_lines([line for line in lines if _is_pattern(line)])
+
+
+def _is_pattern(line: str) -> bool:
+    try:
+        GitIgnoreSpec.from_lines([line])
+    except ValueError:
+        return False
+    return True
+
+
+def _status(path: Path) -> os.stat_result | None:
+    try:
+        return path.lstat()
+    except OSError:
+        return None
+
+
+def _entry_status(entry: "os.DirEntry[str]") -> os.stat_result | None:
+    try:
+        return entry.stat(follow_symlinks=False)
+    except OSError:
+        return None

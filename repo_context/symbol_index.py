@@ -1,0 +1,101 @@
+"""Where each name of a repository is defined, and in which files it is used."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from repo_context.syntax import Definition
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Located:
+    """A definition and the file it is in."""
+
+    path: str
+    definition: Definition
+
+
+class SymbolIndex:
+    """Names to definitions and uses over all files; files come and go one by one."""
+
+    def __init__(self) -> None:
+        self._definitions: dict[str, tuple[Definition, ...]] = {}
+        self._references: dict[str, Mapping[str, tuple[int, ...]]] = {}
+        self._defined_in: dict[str, list[str]] = {}
+        self._used_in: dict[str, list[str]] = {}
+        self._total = 0
+
+    def __len__(self) -> int:
+        """The number of definitions."""
+        return self._total
+
+    def add(
+        self, path: str, definitions: tuple[Definition, ...], references: Mapping[str, tuple[int, ...]]
+    ) -> None:
+        """Add or replace one file."""
+        self.remove(path)
+        self._definitions[path] = definitions
+        self._references[path] = references
+        self._total += len(definitions)
+        for name in dict.fromkeys(definition.name for definition in definitions):
+            self._defined_in.setdefault(name, []).append(path)
+        for name in references:
+            self._used_in.setdefault(name, []).append(path)
+
+    def remove(self, path: str) -> None:
+        """Take one file out; nothing happens when it is not in."""
+        definitions = self._definitions.pop(path, ())
+        self._total -= len(definitions)
+        _forget(self._defined_in, {definition.name for definition in definitions}, path)
+        _forget(self._used_in, self._references.pop(path, {}), path)
+
+    def definitions_in(self, path: str) -> tuple[Definition, ...]:
+        """Return the definitions of a file in order of their lines."""
+        return self._definitions.get(path, ())
+
+    def definitions_of(self, name: str) -> list[Located]:
+        """Return every definition of a name, in order of path and line."""
+        return [
+            Located(path=path, definition=definition)
+            for path in sorted(self._defined_in.get(name, ()))
+            for definition in self._definitions[path]
+            if definition.name == name
+        ]
+
+    def files_defining(self, name: str) -> int:
+        """Return in how many files a name is defined."""
+        return len(self._defined_in.get(name, ()))
+
+    def members_of(self, path: str, owner: Definition) -> list[Definition]:
+        """Return the members of a class, struct, interface or module, in order of their lines.
+
+        In languages whose methods stand outside the type (Go, Rust, C++), those of the same file count.
+        """
+        outside = [
+            definition
+            for definition in self._definitions.get(path, ())
+            if definition.parent == owner.name and definition is not owner
+        ]
+        inside = [
+            definition
+            for definition in outside
+            if owner.start_line <= definition.start_line and definition.end_line <= owner.end_line
+        ]
+        # A nested class of the same name would lend its members to both, were those inside not preferred.
+        return inside or outside
+
+    def uses_of(self, name: str) -> list[tuple[str, tuple[int, ...]]]:
+        """Return (path, lines) of every file that uses a name, in order of path."""
+        return [(path, self._references[path][name]) for path in sorted(self._used_in.get(name, ()))]
+
+    def files_using(self, name: str) -> int:
+        """Return how many files use a name."""
+        return len(self._used_in.get(name, ()))
+
+
+def _forget(index: dict[str, list[str]], names: Iterable[str], path: str) -> None:
+    """Take a path out of each name's list, and a name out of the index when nothing is left."""
+    for name in names:
+        paths = index[name]
+        paths.remove(path)
+        if not paths:
+            del index[name]
