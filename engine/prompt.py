@@ -9,7 +9,7 @@ so does the edited file. Training appends the middle and the end mark (`training
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,8 @@ from engine.errors import ModelFolderError, PromptError
 from engine.fim_formats import FORMATS, FimFormat, Order, by_name
 from engine.tokenizer import Tokenizer
 
-_LONGEST_TOKEN = 16
-"""Characters of text read per token of budget; no more can survive the cut, and files can be long."""
+_CHARACTERS_PER_TOKEN = 4
+"""First guess at how much text fills a token of budget; encoding costs more than anything else done here."""
 _ANCHOR_LINES = 8
 """A cut prefix starts at a line divisible by this, so that its first byte moves once in 8 lines and not at every
 keystroke: a changed first byte throws the engine's keys and values away."""
@@ -157,8 +157,8 @@ def build(parts: PromptParts, settings: PromptSettings, tokenizer: Tokenizer, *,
         header = []
     room -= len(header)
     blocks = _snippet_blocks(parts.snippets, tokenizer)
-    prefix = tokenizer.encode(parts.prefix[-room * _LONGEST_TOKEN :])
-    suffix = tokenizer.encode(parts.suffix[: room * _LONGEST_TOKEN])
+    prefix = _encode_until_full(lambda length: parts.prefix[-length:], len(parts.prefix), room, tokenizer)
+    suffix = _encode_until_full(lambda length: parts.suffix[:length], len(parts.suffix), room, tokenizer)
     shares = _share_out(
         room,
         prefix=len(prefix),
@@ -267,19 +267,32 @@ def _fit_snippets(blocks: Sequence[Sequence[int]], room: int) -> list[int]:
     return chosen
 
 
+def _encode_until_full(part: Callable[[int], str], available: int, room: int, tokenizer: Tokenizer) -> list[int]:
+    """Encode as much of a text as fills `room` tokens, or all of it; `part(length)` is its piece at the cursor."""
+    length = room * _CHARACTERS_PER_TOKEN
+    while length < available:
+        ids = tokenizer.encode(part(length))
+        if len(ids) > room:
+            return ids
+        length *= 2
+    return tokenizer.encode(part(available)) if available else []
+
+
 def _cut_head(text: str, ids: list[int], room: int, tokenizer: Tokenizer) -> list[int]:
     """Return at most `room` of the last tokens of the prefix `text`, from an anchor line on when one is in reach.
 
-    `ids` encode the end of `text`, long enough to fill `room` if `text` can.
+    `ids` encode the end of `text`: all of it, or more than `room` tokens.
     """
+    if len(ids) <= room:
+        return ids
     if room <= 0:
         return []
-    if len(ids) <= room and len(text) <= room * _LONGEST_TOKEN:
-        return ids
     kept = ids[-room:]
     window = text[-len(tokenizer.decode(kept)) :]
     first_line = text.count("\n", 0, len(text) - len(window))
-    for start in _anchors(window, first_line):
+    for start in (*_anchors(window, first_line), window.find("\n") + 1):
+        if start > len(window) // 2:  # an anchor is not worth half of what fits
+            continue
         candidate = tokenizer.encode(window[start:])
         if len(candidate) <= room:  # encoding from another start can take a token more
             return candidate

@@ -9,7 +9,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from engine.model.config import TransformerConfig
 from engine.model.key_value_cache import KeyValueCache
 from engine.model.transformer import Transformer
-from engine.model_folder import read_transformer, read_config
+from engine.model_folder import read_config, read_transformer
 
 TOLERANCE = 1e-4
 
@@ -38,7 +38,7 @@ def _reference(heads: int, kv_heads: int, factor: float, tied: bool) -> LlamaFor
 
 
 SHAPES = [
-    pytest.param(heads, kv_heads, factor, tied, id=f"{heads}q-{kv_heads}kv-rope{factor:g}-{'tied' if tied else 'untied'}")
+    pytest.param(heads, kv_heads, factor, tied, id=f"{heads}q-{kv_heads}kv-rope{factor:g}-{'un' * (not tied)}tied")
     for heads, kv_heads in ((4, 4), (8, 2), (4, 1))
     for factor in (1.0, 4.0)
     for tied in (False, True)
