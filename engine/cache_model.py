@@ -92,24 +92,33 @@ class CacheModel:
         self._file = file
         self._collection = collection
 
-    def mix(self, context: Sequence[int], network: Floats | None) -> Floats:
+    def mix(self, context: Sequence[int], network: Floats, *, end_ids: Sequence[int]) -> Floats:
         """Return the next token's probabilities, float32 [vocabulary_size].
+
+        Whether the completion ends is for the network to say: the n-gram models never saw an end mark, and would talk
+        it out of ending by their mere certainty about how the code goes on.
 
         Args:
             context: the tokens before the cursor, what was generated so far included.
-            network: the network's probabilities; None asks for the n-gram models alone (uniform when they are empty).
+            network: the network's probabilities, float32 [vocabulary_size].
+            end_ids: the end marks.
         """
-        answers = self.answers(context)
-        cell = _bucket(answers.file_match), _bucket(answers.collection_match)
-        if network is None:
-            weights = self._mixture.alone[cell]
-            mixed = answers.file * np.float32(weights[1])
-        else:
-            weights = self._mixture.with_network[cell]
-            mixed = answers.file * np.float32(weights[2]) + network * np.float32(weights[0])
-        if answers.collection is not None:
-            mixed += answers.collection * np.float32(weights[-2])
+        ends = list(end_ids)
+        ending = network[ends]
+        going_on = 1.0 - float(ending.sum())
+        if going_on < 1e-6:
+            return network
+        rest = network / np.float32(going_on)
+        rest[ends] = 0.0
+        mixed = self._interpolate(context, rest)
+        mixed[ends] = 0.0
+        mixed *= np.float32(going_on / mixed.sum())
+        mixed[ends] = ending
         return mixed
+
+    def mix_alone(self, context: Sequence[int]) -> Floats:
+        """Return the next token's probabilities without a network; uniform when the n-gram models are empty."""
+        return self._interpolate(context, None)
 
     def answers(self, context: Sequence[int]) -> CacheAnswers:
         """Return what each n-gram model says, unmixed: `fit_mixture` learns from these."""
@@ -123,6 +132,19 @@ class CacheModel:
             collection=collection,
             collection_match=collection_match,
         )
+
+    def _interpolate(self, context: Sequence[int], network: Floats | None) -> Floats:
+        answers = self.answers(context)
+        cell = _bucket(answers.file_match), _bucket(answers.collection_match)
+        if network is None:
+            weights = self._mixture.alone[cell]
+            mixed = answers.file * np.float32(weights[1])
+        else:
+            weights = self._mixture.with_network[cell]
+            mixed = answers.file * np.float32(weights[2]) + network * np.float32(weights[0])
+        if answers.collection is not None:
+            mixed += answers.collection * np.float32(weights[-2])
+        return mixed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,8 @@ NETWORK = np.full(10, 0.1, np.float32)
 @pytest.mark.parametrize("collection", [COLLECTION, EMPTY, None])
 @pytest.mark.parametrize("context", [[], [1, 2], [9, 9]])
 def test_whatever_is_missing_the_mixture_is_a_distribution(network, file, collection, context):
-    mixed = CacheModel(Mixture.default(), file=file, collection=collection).mix(context, network)
+    model = CacheModel(Mixture.default(), file=file, collection=collection)
+    mixed = model.mix_alone(context) if network is None else model.mix(context, network, end_ids=[7])
     assert mixed.shape == (10,)
     assert mixed.dtype == np.float32
     assert (mixed >= 0).all()
@@ -27,13 +28,22 @@ def test_whatever_is_missing_the_mixture_is_a_distribution(network, file, collec
 
 def test_without_any_code_the_network_answers_alone():
     network = np.arange(10, dtype=np.float32) / 45
-    mixed = CacheModel(Mixture.default(), file=EMPTY, collection=None).mix([1], network)
+    mixed = CacheModel(Mixture.default(), file=EMPTY, collection=None).mix([1], network, end_ids=())
     np.testing.assert_allclose(mixed, network)
 
 
 def test_the_file_outweighs_the_collection_at_equal_matches():
-    mixed = CacheModel(Mixture.default(), file=FILE, collection=COLLECTION).mix([1, 2], NETWORK)
+    mixed = CacheModel(Mixture.default(), file=FILE, collection=COLLECTION).mix([1, 2], NETWORK, end_ids=())
     assert mixed[3] > mixed[4] > mixed[5]
+
+
+@pytest.mark.parametrize("ending", [0.0, 0.4, 1.0])
+def test_the_network_alone_decides_whether_to_end(ending):
+    network = np.full(10, (1 - ending) / 9, np.float32)
+    network[7] = ending
+    mixed = CacheModel(Mixture.default(), file=FILE, collection=COLLECTION).mix([1, 2], network, end_ids=[7])
+    assert mixed[7] == pytest.approx(ending)
+    assert mixed.sum() == pytest.approx(1, abs=1e-5)
 
 
 def test_weights_survive_json():
