@@ -1,0 +1,79 @@
+"""The `midfill` command: which verbs there are and what each takes; the verbs themselves are loaded when asked for."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from lsp_server import VERSION
+
+_DESCRIPTION = "Inline completions from a model on your own machine that knows your whole repository."
+_PLACE = "a file and a place in it; LINE and COL count from 1, COL in characters: 1 is before the first one"
+_MODEL = "default, a model folder, or a Hugging Face name in the local cache (default: %(default)s)"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb; returns the exit code: 0 done, 1 something is wrong with the installation, 2 bad input."""
+    arguments = _parser().parse_args(argv)
+    if arguments.verb is None:
+        _parser().print_help()
+        return 0
+    from lsp_server.verbs.complaints import complaints_as_exit_code
+
+    with complaints_as_exit_code() as outcome:
+        outcome.code = import_module(f"lsp_server.verbs.{arguments.verb}").run(arguments)
+    return outcome.code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="midfill", description=_DESCRIPTION)
+    parser.add_argument("--version", action="version", version=f"midfill {VERSION}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB")
+
+    index = verbs.add_parser("index", help="index a repository", description="Index a repository, offline.")
+    index.add_argument("path", metavar="PATH", nargs="?", default=".", help="the repository's folder")
+    index.add_argument("--json", action="store_true", help="print the summary as JSON")
+
+    context = verbs.add_parser(
+        "context", help="show what a completion would know of other files",
+        description="Print which snippets of the repository would go into the prompt at a cursor, and why.",
+    )  # fmt: skip
+    context.add_argument("place", metavar="FILE:LINE:COL", help=_PLACE)
+    context.add_argument("--model", default="default", help=_MODEL)
+    context.add_argument("--budget", type=int, default=512, metavar="TOKENS", help="room for snippets (default: 512)")
+    context.add_argument("--json", action="store_true", help="print JSON")
+
+    complete = verbs.add_parser(
+        "complete", help="print the completion that an editor would show",
+        description="Print the completion that an editor would show at a cursor, through the same engine.",
+    )  # fmt: skip
+    complete.add_argument("place", metavar="FILE:LINE:COL", help=_PLACE)
+    complete.add_argument("--model", default="default", help=_MODEL)
+    complete.add_argument("--block", action="store_true", help="complete several lines")
+    complete.add_argument(
+        "--erase-line-rest", action="store_true",
+        help="forget the rest of that line first, and show it beside what the model wrote",
+    )  # fmt: skip
+    complete.add_argument("--max-tokens", type=int, default=48, metavar="N", help="at most N new tokens (default: 48)")
+    complete.add_argument("--json", action="store_true", help="print JSON, with the milliseconds of every hop")
+
+    doctor = verbs.add_parser(
+        "doctor", help="say what is installed, what would be used, and what is wrong",
+        description="Check the installation; the exit code is 1 where something is wrong.",
+    )  # fmt: skip
+    doctor.add_argument("--model", default="default", help=_MODEL)
+    doctor.add_argument("--json", action="store_true", help="print JSON")
+
+    lsp = verbs.add_parser(
+        "lsp", help="run the language server (editors start this)",
+        description="Serve one editor over standard input and output, or over a loopback connection.",
+    )  # fmt: skip
+    lsp.add_argument("--stdio", action="store_true", help="use standard input and output (the default)")
+    lsp.add_argument("--socket", type=int, metavar="PORT", help="wait for one connection on 127.0.0.1:PORT instead")
+
+    verbs.add_parser("train", help="train a model (see `midfill train --help`)", add_help=False)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The verbs of the `midfill` command, one module each with `run(arguments) -> exit code`."""
