@@ -1,4 +1,4 @@
-"""Orders files so that what a file depends on comes before it: Algorithm 1 of DeepSeek-Coder (arXiv 2401.14196, §2.2)."""
+"""Puts files after what they depend on: Algorithm 1 of DeepSeek-Coder (arXiv 2401.14196, section 2.2)."""
 
 import heapq
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,9 +28,7 @@ def order_files(files: Sequence[str], depends_on: Mapping[str, Iterable[str]]) -
     return [_order_group(group, dependents, in_degree) for group in _groups(dependents)]
 
 
-def _order_group(
-    group: Sequence[str], dependents: Mapping[str, Sequence[str]], in_degree: dict[str, int]
-) -> list[str]:
+def _order_group(group: Sequence[str], dependents: Mapping[str, Sequence[str]], in_degree: dict[str, int]) -> list[str]:
     """Take the file of minimal in-degree until none is left.
 
     A file is pushed again when its in-degree falls; of its entries the lowest surfaces first, later ones are stale.

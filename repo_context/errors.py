@@ -1,10 +1,10 @@
 """Every error repo_context raises on purpose; each message is one line and says what to do.
 
-    RepoContextError
-    ├── RepositoryNotFoundError   the folder to index is missing or is no folder
-    ├── IndexFolderError          the index cannot be kept where it was asked to be
-    ├── GrammarMissingError       the grammar of a language is not installed or does not fit
-    └── ParseAbandonedError       a file takes too long to parse; it is indexed as plain text
+RepoContextError
+├── RepositoryNotFoundError   the folder to index is missing or is no folder
+├── IndexFolderError          the index cannot be kept where it was asked to be
+├── GrammarMissingError       the grammar of a language is not installed or does not fit
+└── ParseAbandonedError       a file takes too long to parse; it is indexed as plain text
 """
 
 
@@ -26,3 +26,7 @@ class GrammarMissingError(RepoContextError):
 
 class ParseAbandonedError(RepoContextError):
     """A file takes too long to parse."""
+
+
+class CorruptIndexError(RepoContextError):
+    """The index on disk is damaged, or of another format; the caller rebuilds it."""

@@ -41,6 +41,7 @@ class SkipReason(Enum):
     SYMLINK = "symbolic link inside the repository"
     SYMLINK_OUT = "symbolic link that leaves the repository"
     NOT_A_FILE = "not a regular file (socket, pipe, device)"
+    ODD_NAME = "file name is not UTF-8"
     UNREADABLE = "cannot be read"
     VANISHED = "deleted while indexing"
     CRASHED = "its parser crashed"
@@ -86,7 +87,7 @@ class FileRecord:
     digest: bytes
     """BLAKE2b of the content, 16 bytes."""
     definitions: tuple[Definition, ...]
-    references: Mapping[str, tuple[int, ...]]
+    references: Mapping[str, Sequence[int]]
     imports: tuple[Import, ...]
     chunks: ChunkTerms
     unparsed: str = ""

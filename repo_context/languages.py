@@ -44,15 +44,11 @@ class Language:
 
 PARSED_LANGUAGES: tuple[Language, ...] = (
     Language(name="python", comment="#", grammar=Grammar(module="tree_sitter_python", query="python")),
-    Language(
-        name="javascript", comment="//", grammar=Grammar(module="tree_sitter_javascript", query="javascript")
-    ),
+    Language(name="javascript", comment="//", grammar=Grammar(module="tree_sitter_javascript", query="javascript")),
     Language(
         name="typescript",
         comment="//",
-        grammar=Grammar(
-            module="tree_sitter_typescript", function="language_typescript", query="typescript"
-        ),
+        grammar=Grammar(module="tree_sitter_typescript", function="language_typescript", query="typescript"),
     ),
     Language(
         name="tsx",
@@ -295,6 +291,6 @@ def missing_grammars() -> tuple[str, ...]:
             continue
         try:
             load_grammar(language.grammar)
-        except GrammarMissingError as error:  # noqa: PERF203 -- thirteen turns, once per `doctor`
+        except GrammarMissingError as error:
             messages.append(str(error))
     return tuple(messages)

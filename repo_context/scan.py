@@ -19,11 +19,16 @@ MAX_FILES = 100_000
 IGNORE_FILES = (".gitignore", ".midfillignore")
 """Ignore files of each folder, a later one overriding an earlier one."""
 
-NEVER_INDEXED_FOLDERS = frozenset(
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+NEVER_INDEXED_FOLDERS = _words(
     """.git .hg .svn .jj .bzr node_modules bower_components jspm_packages .venv venv .virtualenv virtualenv
     __pycache__ __pypackages__ .mypy_cache .ruff_cache .pytest_cache .hypothesis .tox .nox .eggs .ipynb_checkpoints
     .cache .gradle .idea .vs .next .nuxt .svelte-kit .parcel-cache .turbo .terraform .serverless .direnv .bundle
-    .ssh .gnupg .aws .azure .kube .docker .gcloud .password-store""".split()
+    .ssh .gnupg .aws .azure .kube .docker .gcloud .password-store"""
 )
 """Folders that are never walked, whatever ignore files say."""
 
@@ -31,22 +36,24 @@ FOLDER_MARKS = ("pyvenv.cfg", "CACHEDIR.TAG")
 """A folder that holds one of these is a virtual environment or a cache, under any name."""
 
 SECRET_NAMES = tuple(
-    """.env .env.* *.env .envrc *.pem *.key *.p8 *.p12 *.pfx *.pkcs12 *.jks *.keystore *.kdbx *.kdb *.ppk *.gpg *.asc
-    *.ovpn id_rsa* id_dsa* id_ecdsa* id_ed25519* *_rsa *_dsa *_ecdsa *_ed25519
+    _words(
+        """.env .env.* *.env .envrc *.pem *.key *.p8 *.p12 *.pfx *.pkcs12 *.jks *.keystore *.kdbx *.kdb *.ppk *.gpg
+    *.asc *.ovpn id_rsa* id_dsa* id_ecdsa* id_ed25519* *_rsa *_dsa *_ecdsa *_ed25519
     credentials credentials.json credentials.y*ml credentials.toml credentials.ini credentials.csv credentials.xml
     credentials.txt credentials.db client_secret*.json service-account*.json service_account*.json
     application_default_credentials.json secrets secret secrets.json secret.json secrets.y*ml secret.y*ml
     secrets.toml secrets.ini secrets.txt secrets.properties *.secret *.secrets
-    .netrc _netrc .pgpass .my.cnf .mylogin.cnf .npmrc .yarnrc.yml .pypirc .htpasswd .htdigest .git-credentials .gitcookies
-    .dockercfg .dockerconfigjson kubeconfig *.kubeconfig .s3cfg .boto .vault-token .vault_pass* vault_pass*
+    .netrc _netrc .pgpass .my.cnf .mylogin.cnf .npmrc .yarnrc.yml .pypirc .htpasswd .htdigest .git-credentials
+    .gitcookies .dockercfg .dockerconfigjson kubeconfig *.kubeconfig .s3cfg .boto .vault-token .vault_pass* vault_pass*
     *.tfstate *.tfstate.* *.tfvars *.tfvars.json terraform.rc .terraformrc master.key token.txt tokens.txt
-    password.txt passwords.txt passwd shadow *_history .*_history *.cer *.crt *.der""".split()
+    password.txt passwords.txt passwd shadow *_history .*_history *.cer *.crt *.der"""
+    )
 )
 """File name patterns that are never read, in lower case; docs/languages.md lists them for users."""
 
-LOCK_FILES = frozenset(
+LOCK_FILES = _words(
     """package-lock.json npm-shrinkwrap.json yarn.lock pnpm-lock.yaml composer.lock poetry.lock pdm.lock uv.lock
-    pipfile.lock cargo.lock gemfile.lock go.sum bun.lockb flake.lock packages.lock.json""".split()
+    pipfile.lock cargo.lock gemfile.lock go.sum bun.lockb flake.lock packages.lock.json"""
 )
 
 
@@ -156,6 +163,8 @@ class Scanner:
             return SkipReason.UNKNOWN_LANGUAGE
         if self._is_ignored(path):
             return SkipReason.IGNORED
+        if not _is_text(path):
+            return SkipReason.ODD_NAME
         if status is None:
             return ScannedFile(path=path, language=language, mtime_ns=0, size=0)
         if not stat.S_ISREG(status.st_mode):
@@ -185,10 +194,7 @@ class Scanner:
         """Return the rules that hold in a folder, outermost first."""
         known = self._rules.get(folder)
         if known is None:
-            if folder:
-                outer = self._rules_for(folder.rpartition("/")[0])
-            else:
-                outer = tuple(_rules_above(self._root))
+            outer = self._rules_for(folder.rpartition("/")[0]) if folder else tuple(_rules_above(self._root))
             own = _folder_rules(self._root / folder, prefix="", below=f"{folder}/" if folder else "")
             known = self._rules[folder] = (*outer, *own)
         return known
@@ -262,6 +268,15 @@ def _is_pattern(line: str) -> bool:
     try:
         GitIgnoreSpec.from_lines([line])
     except ValueError:
+        return False
+    return True
+
+
+def _is_text(path: str) -> bool:
+    """Say whether a path's bytes are UTF-8; others cannot be stored, nor written into a prompt."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
         return False
     return True
 

@@ -1,6 +1,6 @@
 """Where each name of a repository is defined, and in which files it is used."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from repo_context.syntax import Definition
@@ -19,7 +19,7 @@ class SymbolIndex:
 
     def __init__(self) -> None:
         self._definitions: dict[str, tuple[Definition, ...]] = {}
-        self._references: dict[str, Mapping[str, tuple[int, ...]]] = {}
+        self._references: dict[str, Mapping[str, Sequence[int]]] = {}
         self._defined_in: dict[str, list[str]] = {}
         self._used_in: dict[str, list[str]] = {}
         self._total = 0
@@ -28,9 +28,7 @@ class SymbolIndex:
         """The number of definitions."""
         return self._total
 
-    def add(
-        self, path: str, definitions: tuple[Definition, ...], references: Mapping[str, tuple[int, ...]]
-    ) -> None:
+    def add(self, path: str, definitions: tuple[Definition, ...], references: Mapping[str, Sequence[int]]) -> None:
         """Add or replace one file."""
         self.remove(path)
         self._definitions[path] = definitions
@@ -83,7 +81,7 @@ class SymbolIndex:
         # A nested class of the same name would lend its members to both, were those inside not preferred.
         return inside or outside
 
-    def uses_of(self, name: str) -> list[tuple[str, tuple[int, ...]]]:
+    def uses_of(self, name: str) -> list[tuple[str, Sequence[int]]]:
         """Return (path, lines) of every file that uses a name, in order of path."""
         return [(path, self._references[path][name]) for path in sorted(self._used_in.get(name, ()))]
 

@@ -65,7 +65,7 @@ class FileSyntax:
 
     definitions: tuple[Definition, ...]
     """In order of their start."""
-    references: Mapping[str, tuple[int, ...]]
+    references: Mapping[str, Sequence[int]]
     """Name used (called, inherited from, taken as a type or a member) → its lines, 0-based, ascending."""
     imports: tuple[Import, ...]
     chunks: tuple[LineRange, ...]
@@ -154,9 +154,7 @@ def _text(node: Node, encoded: bytes) -> str:
     return encoded[node.start_byte : node.end_byte].decode("utf-8", "replace")
 
 
-def _collect_definition(
-    found: dict[int, _Found], pattern: int, captures: _Captures, encoded: bytes
-) -> None:
+def _collect_definition(found: dict[int, _Found], pattern: int, captures: _Captures, encoded: bytes) -> None:
     """Keep one definition a name: of several patterns that match it, the first in the query file."""
     name = captures["name"][0]
     label = next(key for key in captures if key.startswith(("definition", "scope")))
@@ -169,9 +167,7 @@ def _collect_definition(
         found[name.start_byte] = _Found(captures[label][0], text, label.partition(".")[2], parent, pattern)
 
 
-def _definitions(
-    found: Iterable[_Found], encoded: bytes, lines: Sequence[str]
-) -> tuple[Definition, ...]:
+def _definitions(found: Iterable[_Found], encoded: bytes, lines: Sequence[str]) -> tuple[Definition, ...]:
     """Order what was found, give each its parent by nesting, and drop scopes that define nothing themselves."""
     result: list[Definition] = []
     around: list[tuple[int, str, str]] = []

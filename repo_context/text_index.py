@@ -10,7 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,7 @@ COMPACT_FROM = 20_000
 """Dead chunks that are tolerated in any case; beyond them, no more dead than alive."""
 
 _Ints: TypeAlias = NDArray[np.int32]
-_Floats: TypeAlias = NDArray[np.float64]
+_Floats: TypeAlias = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,9 +94,7 @@ class TextIndex:
         self._compact_when_due()
         self._changed()
 
-    def search(
-        self, query: Sequence[str], *, limit: int, boosts: Mapping[str, float], without: str
-    ) -> list[Hit]:
+    def search(self, query: Sequence[str], *, limit: int, boosts: Mapping[str, float], without: str) -> list[Hit]:
         """Return the best chunks, best first; equal scores in order of path and line.
 
         `query` is a bag of terms: one that occurs twice counts twice. A file's scores are multiplied by its entry in
@@ -213,16 +211,14 @@ class TextIndex:
             documents.append(found.documents)
             counts = found.counts.astype(np.float64)
             weight = np.repeat(weights, repeats)
-            contributions.append(
-                weight * (counts * (K1 + 1) / (counts + derived.length_norm[found.documents]))
-            )
+            contributions.append(weight * (counts * (K1 + 1) / (counts + derived.length_norm[found.documents])))
         if not documents:
             return np.zeros(self._slots.used)
         scores = np.bincount(
             np.concatenate(documents), weights=np.concatenate(contributions), minlength=self._slots.used
         )
         scores[~self._slots.alive[: self._slots.used]] = 0.0
-        return scores
+        return np.asarray(scores, np.float64)
 
     def _weigh(self, query: Sequence[str], derived: "_Derived") -> tuple[_Ints, _Floats]:
         """Return the known terms of a query, ascending, and what each weighs: idf times multiplicity."""
@@ -335,9 +331,7 @@ class _Segment:
         order = np.argsort(ids, kind="stable")
         terms, firsts = np.unique(ids[order], return_index=True)
         pointers = np.append(firsts, len(ids)).astype(np.int64)
-        return cls(
-            files=files, terms=terms, pointers=pointers, documents=documents[order], counts=counts[order]
-        )
+        return cls(files=files, terms=terms, pointers=pointers, documents=documents[order], counts=counts[order])
 
     def postings(self, ids: _Ints) -> tuple[_Postings | None, NDArray[np.int64]]:
         """Return the postings of some terms one after another, and how many each term has."""
@@ -346,9 +340,7 @@ class _Segment:
         places = np.minimum(np.searchsorted(self.terms, ids), len(self.terms) - 1)
         present = self.terms[places] == ids
         repeats = np.where(present, self.pointers[places + 1] - self.pointers[places], 0)
-        pieces = [
-            slice(int(self.pointers[place]), int(self.pointers[place + 1])) for place in places[present]
-        ]
+        pieces = [slice(int(self.pointers[place]), int(self.pointers[place + 1])) for place in places[present]]
         if not pieces:
             return None, repeats
         return (

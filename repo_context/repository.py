@@ -1,0 +1,455 @@
+"""The door to repo_context: open a repository, tell it what changed, and ask what helps at a cursor."""
+
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from repo_context.errors import CorruptIndexError, RepositoryNotFoundError
+from repo_context.file_record import (
+    FileRecord,
+    Skipped,
+    SkipReason,
+    Unchanged,
+    decode,
+    normal_lines,
+    record_file,
+    record_text,
+    reject_text,
+)
+from repo_context.import_graph import SETTINGS_FILES, ImportGraph
+from repo_context.languages import Language, language_of
+from repo_context.parse_pool import Job, parse_files
+from repo_context.rank import Index, rank
+from repo_context.scan import IGNORE_FILES, ScannedFile, Scanner
+from repo_context.snippet import Cursor, IndexedFile, IndexProgress, IndexSummary, Snippet
+from repo_context.store import Stamp, Store, StoredFile, default_index_folder
+from repo_context.symbol_index import SymbolIndex
+from repo_context.syntax import Definition, Import
+from repo_context.text_index import ChunkTable, TextIndex
+
+WRITE_EVERY = 256
+"""Files that one transaction stores: an interrupted indexing loses no more than these."""
+LINES_CACHED = 256
+"""Files whose lines are kept in memory."""
+
+ProgressCallback = Callable[[IndexProgress], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Held:
+    """What is kept in memory about one indexed file, beside its place in the indexes."""
+
+    language: str
+    mtime_ns: int
+    size: int
+    imports: tuple[Import, ...]
+    unparsed: str
+    text: str | None
+    """The editor's text when it is newer than the file on disk."""
+
+
+class Repository:
+    """An indexed repository: one object of one thread; open it in the process that asks it."""
+
+    def __init__(self, root: Path, store: Store) -> None:
+        """Use `Repository.open`."""
+        self.root = root
+        self._store = store
+        self._scanner = Scanner(root)
+        self._files: dict[str, _Held] = {}
+        self._symbols = SymbolIndex()
+        self._text = TextIndex()
+        self._graph = ImportGraph()
+        self._skipped: Counter[str] = Counter()
+        self._lines: OrderedDict[str, tuple[int, list[str]]] = OrderedDict()
+        self._foreign: tuple[str, int, tuple[Import, ...]] | None = None
+        self._stale: set[str] = set()
+        self._seconds = 0.0
+        self._reparsed = 0
+
+    @classmethod
+    def open(
+        cls,
+        root: Path,
+        *,
+        index_folder: Path | None = None,
+        on_progress: ProgressCallback | None = None,
+    ) -> Self:
+        """Index a folder, or bring its index up to date: only files that changed since are parsed.
+
+        The index lies in `index_folder`, by default below `MIDFILL_HOME` or the user's cache folder; a damaged one is
+        rebuilt. `on_progress` is called after each parsed file.
+        Errors: `RepositoryNotFoundError`, `IndexFolderError`.
+        """
+        started = time.perf_counter()
+        root = Path(root).expanduser()
+        if not root.is_dir():
+            problem = "is not a folder" if root.exists() else "does not exist"
+            raise RepositoryNotFoundError(f"{root} {problem}: give the folder of a repository")
+        root = root.resolve()
+        store = Store.open(index_folder or default_index_folder(root), root)
+        try:
+            repository = cls(root, store)
+            repository._bring_up_to_date(on_progress)
+        except BaseException:
+            store.close()
+            raise
+        repository._seconds = time.perf_counter() - started
+        return repository
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the index on disk; may be called twice."""
+        self._store.close()
+
+    def update(self, path: str | Path, text: str | None = None) -> None:
+        """Index one file again: from `text`, the editor's unsaved version, or else from disk.
+
+        A file that must not be indexed (ignored, secret, binary, too large, outside the root) is taken out; so is one
+        that is gone from disk. Unsaved text is kept in memory only. `path` is relative to the root, or absolute.
+        """
+        relative = self._relative(path)
+        if relative is None:
+            return
+        if PurePosixPath(relative).name in IGNORE_FILES:
+            self._apply_new_rules()
+        if PurePosixPath(relative).name in SETTINGS_FILES:
+            self._read_settings()
+        judged = self._scanner.judge_file(relative)
+        if isinstance(judged, SkipReason):
+            self._take_out(relative)
+        elif text is None:
+            self._update_from_disk(judged)
+        else:
+            self._update_from_text(judged, text)
+
+    def remove(self, path: str | Path) -> None:
+        """Take a file out of the index; nothing happens when it is not in."""
+        relative = self._relative(path)
+        if relative is not None:
+            self._take_out(relative)
+
+    def snippets_for(self, cursor: Cursor, *, budget: int, count_tokens: Callable[[str], int]) -> tuple[Snippet, ...]:
+        """Return what helps at a cursor, best first, within `budget` tokens as `count_tokens` counts them.
+
+        No snippet is from the cursor's own file. A file that changed on disk behind our back is left out this time and
+        indexed again, so that text never disagrees with its line numbers.
+        """
+        path = self._relative(cursor.path) or cursor.path
+        cursor = Cursor(path=path, prefix=normal_lines(cursor.prefix), suffix=normal_lines(cursor.suffix))
+        index = Index(symbols=self._symbols, text=self._text, graph=self._graph, lines_of=self._lines_of)
+        found = rank(cursor, self._imports_at(cursor), index, budget=budget, count_tokens=count_tokens)
+        for stale in sorted(self._stale):
+            self.update(stale)
+        self._stale.clear()
+        return found
+
+    def files(self) -> tuple[IndexedFile, ...]:
+        """Return the indexed files in order of their path."""
+        return tuple(
+            IndexedFile(path=path, absolute_path=self.root / path, language=held.language, size=held.size)
+            for path, held in sorted(self._files.items())
+        )
+
+    def depends_on(self) -> dict[str, list[str]]:
+        """Return path → imported paths of every file: the second argument of `order_files`."""
+        return self._graph.depends_on()
+
+    def definitions_in(self, path: str) -> tuple[Definition, ...]:
+        """Return the definitions of one file, in order of their lines."""
+        return self._symbols.definitions_in(path)
+
+    def summary(self) -> IndexSummary:
+        """Return counts of what is indexed and what was left out."""
+        skipped = Counter(self._skipped)
+        for held in self._files.values():
+            if held.unparsed:
+                skipped[f"searched as text only: {held.unparsed}"] += 1
+        return IndexSummary(
+            root=self.root,
+            files=len(self._files),
+            symbols=len(self._symbols),
+            edges=self._graph.edges(),
+            chunks=len(self._text),
+            seconds=self._seconds,
+            reparsed=self._reparsed,
+            by_language=dict(Counter(held.language for held in self._files.values()).most_common()),
+            skipped=dict(skipped.most_common()),
+            index_folder=self._store.folder,
+        )
+
+    # --- opening ----------------------------------------------------------------------------------------------
+
+    def _bring_up_to_date(self, on_progress: ProgressCallback | None) -> None:
+        scan = self._scanner.scan()
+        try:
+            unchanged = self._load(scan.files)
+        except CorruptIndexError:
+            self._store.start_over(self.root)
+            self._symbols, self._text, self._graph = SymbolIndex(), TextIndex(), ImportGraph()
+            self._files.clear()
+            unchanged = set()
+        known_skips = self._store.skipped()
+        reasons = [reason for reason, count in scan.skipped.items() for _ in range(count)]
+        pending = []
+        for file in scan.files:
+            skip = known_skips.get(file.path)
+            if skip is not None and (skip.mtime_ns, skip.size) == (file.mtime_ns, file.size):
+                reasons.append(skip.reason)
+            elif file.path not in unchanged:
+                pending.append(file)
+        self._skipped = Counter(reason.value for reason in reasons)
+        self._parse(pending, on_progress)
+        self._read_settings()
+
+    def _load(self, files: Sequence[ScannedFile]) -> set[str]:
+        """Take over from disk what is still true there; forget files that are gone. Returns the paths taken over."""
+        present = {file.path: file for file in files}
+        self._text.vocabulary = self._store.vocabulary()
+        tables: dict[str, ChunkTable] = {}
+        gone = []
+        for stored in self._store.files():
+            file = present.get(stored.path)
+            if file is None:
+                gone.append(stored.path)
+            elif _is_same(stored.stamp, file):
+                tables[stored.path] = stored.table
+                self._hold_stored(stored)
+        self._text.add(tables)
+        self._store.note(removed=[*gone, *(path for path in self._store.skipped() if path not in present)])
+        return set(tables)
+
+    def _parse(self, files: Sequence[ScannedFile], on_progress: ProgressCallback | None) -> None:
+        """Read and parse files, several at a time, and store them in batches."""
+        stamps = self._store.stamps()
+        jobs = [self._job(file, stamps.get(file.path)) for file in files]
+        batch: list[FileRecord] = []
+        skipped: list[Skipped] = []
+        touched: list[Unchanged] = []
+        with closing(parse_files(jobs)) as results:
+            for done, result in enumerate(results, start=1):
+                if isinstance(result, FileRecord):
+                    batch.append(result)
+                elif isinstance(result, Skipped):
+                    skipped.append(result)
+                    self._skipped[result.reason.value] += 1
+                else:
+                    touched.append(result)
+                if len(batch) >= WRITE_EVERY:
+                    self._take_in(batch)
+                    batch = []
+                if on_progress is not None:
+                    on_progress(IndexProgress(done=done, total=len(jobs), path=result.path))
+        self._take_in(batch)
+        self._store.note(
+            removed=[item.path for item in skipped],
+            skipped=[item for item in skipped if item.mtime_ns],
+            unchanged=touched,
+        )
+        if touched:
+            self._load_touched({item.path for item in touched})
+
+    def _load_touched(self, paths: set[str]) -> None:
+        """Take over files whose time stamp alone had changed."""
+        tables = {}
+        for stored in self._store.files():
+            if stored.path in paths:
+                tables[stored.path] = stored.table
+                self._hold_stored(stored)
+        self._text.add(tables)
+
+    def _job(self, file: ScannedFile, stamp: Stamp | None) -> Job:
+        digest = stamp.digest if stamp and stamp.language == file.language.name and self._store.writable else None
+        return Job(file.path, str(self.root / file.path), file.language.name, digest, file.size)
+
+    # --- keeping ----------------------------------------------------------------------------------------------
+
+    def _take_in(self, records: Sequence[FileRecord]) -> None:
+        """Add parsed files to memory and disk."""
+        if not records:
+            return
+        tables = [(record, self._table(record)) for record in records]
+        self._text.add({record.path: table for record, table in tables})
+        for record in records:
+            self._hold(record, text=None)
+        self._reparsed += len(records)
+        self._write(tables)
+
+    def _write(self, tables: Sequence[tuple[FileRecord, ChunkTable]]) -> None:
+        """Store files; an index that turns out to be damaged is emptied, and filled when it is next opened."""
+        try:
+            self._store.write(tables, self._text.vocabulary)
+        except CorruptIndexError:
+            self._store.start_over(self.root)
+            self._store.write(tables, self._text.vocabulary)
+
+    def _table(self, record: FileRecord) -> ChunkTable:
+        """Write a file's chunks in the vocabulary's ids."""
+        chunks = record.chunks
+        ids = self._text.ids_of(chunks.terms)
+        return ChunkTable(
+            starts=np.array(chunks.starts, np.int32),
+            ends=np.array(chunks.ends, np.int32),
+            pointers=np.array(chunks.pointers, np.int32),
+            term_ids=ids[np.array(chunks.places, np.int32)],
+            counts=np.array(chunks.counts, np.int32),
+        )
+
+    def _hold(self, record: FileRecord, *, text: str | None) -> None:
+        self._files[record.path] = _Held(
+            language=record.language,
+            mtime_ns=record.mtime_ns,
+            size=record.size,
+            imports=record.imports,
+            unparsed=record.unparsed,
+            text=text,
+        )
+        self._lines.pop(record.path, None)
+        self._symbols.add(record.path, record.definitions, record.references)
+        self._graph.add(record.path, record.imports)
+
+    def _hold_stored(self, stored: StoredFile) -> None:
+        self._files[stored.path] = _Held(
+            language=stored.stamp.language,
+            mtime_ns=stored.stamp.mtime_ns,
+            size=stored.stamp.size,
+            imports=stored.imports,
+            unparsed=stored.unparsed,
+            text=None,
+        )
+        self._symbols.add(stored.path, stored.definitions, stored.references)
+        self._graph.add(stored.path, stored.imports)
+
+    def _take_out(self, path: str) -> None:
+        if self._files.pop(path, None) is None:
+            return
+        self._lines.pop(path, None)
+        self._symbols.remove(path)
+        self._graph.remove(path)
+        self._text.remove([path])
+        self._store.note(removed=[path])
+
+    def _update_from_disk(self, file: ScannedFile) -> None:
+        result = record_file(file.path, self.root / file.path, file.language)
+        if isinstance(result, FileRecord):
+            self._take_in([result])
+        else:
+            self._take_out(file.path)
+
+    def _update_from_text(self, file: ScannedFile, text: str) -> None:
+        if reject_text(text) is not None:
+            self._take_out(file.path)
+            return
+        record = record_text(
+            file.path, text, file.language, mtime_ns=file.mtime_ns, size=len(text.encode("utf-8", "surrogatepass"))
+        )
+        self._text.add({record.path: self._table(record)})
+        self._hold(record, text=text)
+
+    def _apply_new_rules(self) -> None:
+        """Take out what changed ignore files now exclude; what they newly admit comes in at the next open."""
+        self._scanner.forget_rules()
+        for path in list(self._files):
+            if isinstance(self._scanner.judge_file(path), SkipReason):
+                self._take_out(path)
+
+    def _read_settings(self) -> None:
+        """Give the import graph the texts of the files that module resolution depends on."""
+        self._graph.set_settings({path: text for path in self._settings_paths() if (text := self._read(path))})
+
+    def _settings_paths(self) -> Iterable[str]:
+        return [path for path in self._files if PurePosixPath(path).name in SETTINGS_FILES]
+
+    # --- asking -----------------------------------------------------------------------------------------------
+
+    def _imports_at(self, cursor: Cursor) -> tuple[Import, ...]:
+        """Return the edited file's imports: as indexed, or read from its text when it is not in the index."""
+        held = self._files.get(cursor.path)
+        if held is not None:
+            return held.imports
+        language = language_of(cursor.path)
+        if language is None or language.grammar is None:
+            return ()
+        return self._imports_of_text(cursor, language)
+
+    def _imports_of_text(self, cursor: Cursor, language: Language) -> tuple[Import, ...]:
+        """Parse a file that is not indexed; remembered until its text changes."""
+        text = cursor.prefix + cursor.suffix
+        key = (cursor.path, hash(text))
+        if self._foreign is None or self._foreign[:2] != key:
+            record = record_text(cursor.path, text, language)
+            self._foreign = (*key, record.imports)
+        return self._foreign[2]
+
+    def _lines_of(self, path: str) -> Sequence[str] | None:
+        """Return a file's lines as they were indexed; None, and a note to index it again, when it has changed."""
+        held = self._files.get(path)
+        if held is None:
+            return None
+        if held.text is None and not self._is_as_indexed(path, held):
+            self._stale.add(path)
+            return None
+        known = self._lines.get(path)
+        if known is not None and known[0] == held.mtime_ns:
+            self._lines.move_to_end(path)
+            return known[1]
+        text = self._read(path)
+        if text is None:
+            self._stale.add(path)
+            return None
+        lines = normal_lines(text).split("\n")
+        self._lines[path] = (held.mtime_ns, lines)
+        if len(self._lines) > LINES_CACHED:
+            self._lines.popitem(last=False)
+        return lines
+
+    def _is_as_indexed(self, path: str, held: _Held) -> bool:
+        try:
+            status = (self.root / path).lstat()
+        except OSError:
+            return False
+        return (status.st_mtime_ns, status.st_size) == (held.mtime_ns, held.size)
+
+    def _read(self, path: str) -> str | None:
+        """Return a file's text, the editor's version before the disk's; None when it has become unreadable."""
+        held = self._files.get(path)
+        if held is not None and held.text is not None:
+            return held.text
+        try:
+            decoded = decode((self.root / path).read_bytes())
+        except OSError:
+            return None
+        return None if isinstance(decoded, SkipReason) else decoded
+
+    def _relative(self, path: str | Path) -> str | None:
+        """Return a path relative to the root with forward slashes; None when it lies outside."""
+        pure = Path(path)
+        if pure.is_absolute():
+            for candidate in (pure, pure.parent.resolve() / pure.name):
+                if candidate.is_relative_to(self.root):
+                    pure = candidate.relative_to(self.root)
+                    break
+            else:
+                return None
+        parts = pure.parts
+        if not parts or ".." in parts:
+            return None
+        return "/".join(parts)
+
+
+def _is_same(stamp: Stamp, file: ScannedFile) -> bool:
+    return (stamp.mtime_ns, stamp.size, stamp.language) == (file.mtime_ns, file.size, file.language.name)
