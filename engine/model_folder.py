@@ -220,7 +220,7 @@ def _write_weights(folder: Path, tensors: Mapping[str, Tensor], shard_bytes: int
     if len(shards) == 1:
         save_file(shards[0], folder / _SINGLE, metadata={"format": "pt"})
         return
-    weight_map = {}
+    weight_map: dict[str, str] = {}
     for number, shard in enumerate(shards, start=1):
         name = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
         save_file(shard, folder / name, metadata={"format": "pt"})

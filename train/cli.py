@@ -55,7 +55,9 @@ def _run(arguments: argparse.Namespace) -> int:
             progress.update(metric.step - progress.n)
             progress.set_postfix_str(f"loss {metric.loss:.3f}, {metric.tokens_per_second:,.0f} tokens/s")
             if metric.held_out_loss is not None:
-                progress.write(f"step {metric.step}/{metric.steps}: held-out loss {metric.held_out_loss:.4f}", sys.stderr)
+                progress.write(
+                    f"step {metric.step}/{metric.steps}: held-out loss {metric.held_out_loss:.4f}", sys.stderr
+                )
 
         folder = run.execute(lambda line: progress.write(line, sys.stderr), show)
     print(folder)

@@ -78,7 +78,7 @@ def pretrain(
     loss_of = _loss_function(network, recipe)
     order = np.random.default_rng(seed).permutation(len(training))[: steps * recipe.batch_rows]
 
-    with (folder / METRICS).open("a", encoding="utf-8") as metrics, _deferred_signals() as stop:
+    with (folder / METRICS).open("a", encoding="utf-8", buffering=1) as metrics, _deferred_signals() as stop:
         saved = began = time.monotonic()
         for step in range(start, steps):
             rows = training[np.sort(order[step * recipe.batch_rows : (step + 1) * recipe.batch_rows])]
@@ -92,7 +92,6 @@ def pretrain(
             metrics.write(json.dumps(_plain(metric)) + "\n")
             on_step(metric)
             if stop() or done == steps or time.monotonic() - saved > 60 * recipe.checkpoint_minutes:
-                metrics.flush()
                 save(folder / CHECKPOINT, Checkpoint(step=done, weights=master, optimizer=optimizer.state_dict()))
                 saved = time.monotonic()
             if (signal_number := stop()) and done < steps:
