@@ -1,0 +1,1 @@
+"""Measuring a model: holes in real repositories."""
