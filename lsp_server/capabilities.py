@@ -85,7 +85,9 @@ def _encoding(offered: object) -> PositionEncoding:
     """Return the client's first choice that we know; UTF-16 is the protocol's own."""
     known = {encoding.value: encoding for encoding in PositionEncoding}
     choices = offered if isinstance(offered, Sequence) else ()
-    return next((known[choice] for choice in choices if choice in known), PositionEncoding.UTF16)
+    return next(
+        (known[choice] for choice in choices if isinstance(choice, str) and choice in known), PositionEncoding.UTF16
+    )
 
 
 def _object(value: object) -> Mapping[str, Any]:

@@ -110,7 +110,7 @@ def _answer(repository: Repository, question: dict[str, Any], count_tokens: Call
                 return {"snippets": [asdict(snippet) for snippet in snippets]}
             case "update":
                 repository.update(question["path"], question["text"])
-                return {"done": True}
+                return {"holds": question["text"] is None and _holds(repository, question["path"])}
             case "remove":
                 repository.remove(question["path"])
                 return {"done": True}
@@ -118,6 +118,10 @@ def _answer(repository: Repository, question: dict[str, Any], count_tokens: Call
                 return {"error": f"unknown question {unknown!r}"}
     except RepoContextError as error:
         return {"error": str(error)}
+
+
+def _holds(repository: Repository, path: str) -> bool:
+    return any(file.path == path for file in repository.files())
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ def build(connect: Connect | None = None) -> MidfillServer:
     Args:
         connect: reaches the engine that settings ask for; None means the shared engine process of this machine.
     """
-    server = MidfillServer(connect or connect_shared_engine)
+    server = MidfillServer(connect or _connect_shared_engine)
     on = server.feature
     on(types.INITIALIZED)(lifecycle.initialized)
     on(types.WORKSPACE_DID_CHANGE_CONFIGURATION)(lifecycle.did_change_configuration)
@@ -80,8 +80,8 @@ def build(connect: Connect | None = None) -> MidfillServer:
     return server
 
 
-async def connect_shared_engine(settings: Settings) -> Engine:
-    """Reach this machine's engine process for a model, starting it if need be."""
-    from engine.client import EngineClient, EngineSettings
+async def _connect_shared_engine(settings: Settings) -> Engine:
+    # Loaded when first needed: the client should not wait for it with the document it is opening.
+    from lsp_server.shared_engine import connect_shared_engine
 
-    return await EngineClient.connect(EngineSettings(model=settings.model, threads=settings.threads))
+    return await connect_shared_engine(settings)
