@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -19,7 +20,10 @@ log = logging.getLogger("midfill.index")
 _GATHER_SECONDS: Final = 0.4
 """Pause in typing after which the index is told of an edit."""
 _KEPT_ANSWERS: Final = 64
-_RESTARTS: Final = 3
+_FAILURES: Final = 3
+"""Ends of the process in a row after which it is not started again."""
+_LONG_LIFE_SECONDS: Final = 60.0
+"""A process that lived this long had not failed from the start."""
 
 
 class IndexState(Enum):
@@ -119,7 +123,9 @@ class IndexProcess:
             await asyncio.wait({self._task}, timeout=2)
 
     async def _live(self) -> None:
-        for attempt in range(_RESTARTS):
+        failures = 0
+        while failures < _FAILURES:
+            started = time.monotonic()
             try:
                 await self._converse()
             except (OSError, EOFError, ValueError) as error:
@@ -130,8 +136,9 @@ class IndexProcess:
                 return
             finally:
                 await self._end_process()
-            await asyncio.sleep(2**attempt)
-        self._give_up(f"the index process of {self.root} ended {_RESTARTS} times; completions go on without it")
+            failures = 1 if time.monotonic() - started > _LONG_LIFE_SECONDS else failures + 1
+            await asyncio.sleep(failures)
+        self._give_up(f"the index process of {self.root} ended {_FAILURES} times; completions go on without it")
 
     def _give_up(self, why: str) -> None:
         self.state = IndexState.FAILED
@@ -145,11 +152,16 @@ class IndexProcess:
         )  # fmt: skip
         self._process = process
         await self._await_ready()
-        while True:
-            await self._work.wait()
+        gone = asyncio.ensure_future(process.wait())
+        while not gone.done():
+            work = asyncio.ensure_future(self._work.wait())
+            waiting: set[asyncio.Future[Any]] = {gone, work}
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             self._work.clear()
-            while await self._do_next():
+            while not gone.done() and await self._do_next():
                 pass
+            work.cancel()
+        raise EOFError(f"exit code {gone.result()}")
 
     async def _await_ready(self) -> None:
         files: dict[str, Path] = {}
