@@ -1,6 +1,6 @@
 """Cuts a file into chunks of a few lines, at the boundaries of its syntax where there is a tree."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import TypeAlias
 
 from tree_sitter import Node
@@ -20,13 +20,22 @@ def cut_lines(lines: Sequence[str]) -> list[LineRange]:
 def cut_tree(root: Node, lines: Sequence[str]) -> list[LineRange]:
     """Cut a parsed file: no chunk is longer than `MAX_CHUNK_LINES`, small neighbours share one.
 
-    A node that fits stays whole; one that does not is opened, and its children are cut in turn.
+    A node that fits stays whole; one that does not is opened, and its children are cut in turn. A definition that is
+    opened starts a chunk of its own.
     """
-    return _pack(_units(root, lines), lines)
+    openings: set[int] = set()
+    return _pack(_units(root, lines, openings), lines, openings)
 
 
-def _units(root: Node, lines: Sequence[str]) -> list[LineRange]:
-    """Return line ranges that do not overlap, in order, each the smallest piece that syntax allows."""
+_WRAPPERS = frozenset({"decorated_definition", "export_statement", "template_declaration"})
+"""Nodes around a definition that start before it: with its decorators, say."""
+
+
+def _units(root: Node, lines: Sequence[str], openings: set[int]) -> list[LineRange]:
+    """Return line ranges that do not overlap, in order, each the smallest piece that syntax allows.
+
+    The first lines of definitions that do not fit into one chunk are added to `openings`.
+    """
     units: list[LineRange] = []
     covered = 0
     stack = [root]
@@ -42,6 +51,8 @@ def _units(root: Node, lines: Sequence[str]) -> list[LineRange]:
             units.append((start, end))
             covered = end
         elif node.child_count:
+            if _starts_definition(node):
+                openings.add(start)
             stack.extend(reversed(node.children))
         else:
             units.extend(_paragraphs(lines, covered, end))
@@ -49,6 +60,14 @@ def _units(root: Node, lines: Sequence[str]) -> list[LineRange]:
     if covered < len(lines):
         units.extend(_paragraphs(lines, covered, len(lines)))
     return units
+
+
+def _starts_definition(node: Node) -> bool:
+    if node.type in _WRAPPERS:
+        return True
+    if node.child_by_field_name("body") is None:
+        return False
+    return node.parent is None or node.parent.type not in _WRAPPERS
 
 
 def _paragraphs(lines: Sequence[str], start: int, end: int) -> list[LineRange]:
@@ -64,11 +83,13 @@ def _paragraphs(lines: Sequence[str], start: int, end: int) -> list[LineRange]:
     return ranges
 
 
-def _pack(units: Sequence[LineRange], lines: Sequence[str]) -> list[LineRange]:
-    """Join neighbours while they fit, then trim blank lines at both ends."""
+def _pack(
+    units: Sequence[LineRange], lines: Sequence[str], openings: Set[int] = frozenset()
+) -> list[LineRange]:
+    """Join neighbours while they fit and none of `openings` lies between them, then trim blank lines at both ends."""
     packed: list[LineRange] = []
     for start, end in units:
-        if packed and end - packed[-1][0] <= MAX_CHUNK_LINES:
+        if packed and end - packed[-1][0] <= MAX_CHUNK_LINES and start not in openings:
             packed[-1] = (packed[-1][0], end)
         else:
             packed.append((start, end))

@@ -19,6 +19,8 @@ LINES_BEFORE = 10
 LINES_AFTER = 3
 MAX_REEXPORTS = 3
 """How many files a name is followed through that import it only to export it again."""
+MAX_OFFERED = 12
+"""How many definitions stand for a whole module."""
 RARE = 3
 """A member that so many files define at most says which class it belongs to."""
 OWNERS = frozenset({"class", "interface", "enum", "module"})
@@ -193,15 +195,18 @@ class _Lookup:
             yield from self._top_level(item.target, "imported", near=False)
 
     def _top_level(self, path: str, reason: str, *, near: bool) -> Iterator[Candidate]:
-        """Yield the public definitions of a module, those that most files use first."""
-        definitions = [
-            definition
-            for definition in self._symbols.definitions_in(path)
-            if not definition.parent and not definition.name.startswith("_")
-        ]
-        used = {definition.name: self._symbols.files_using(definition.name) for definition in definitions}
-        for definition in sorted(definitions, key=lambda item: (-used[item.name], item.start_line))[:12]:
-            yield Candidate(located=Located(path=path, definition=definition), reason=reason, near=near)
+        """Yield what a module offers, its own and what it passes on, that which most files use first."""
+        offered: dict[str, Located] = {}
+        for definition in self._symbols.definitions_in(path):
+            if not definition.parent:
+                offered.setdefault(definition.name, Located(path=path, definition=definition))
+        for item in self._graph.imports_of(path):
+            for definition in self._symbols.definitions_in(item.target):
+                if not definition.parent and _passes_on(item, definition.name):
+                    offered.setdefault(definition.name, Located(path=item.target, definition=definition))
+        used = {name: self._symbols.files_using(name) for name in offered if not name.startswith("_")}
+        for name in sorted(used, key=lambda name: (-used[name], name))[:MAX_OFFERED]:
+            yield Candidate(located=offered[name], reason=reason, near=near)
 
     def _nearest_first(self, found: Sequence[Located]) -> list[Located]:
         """Order by closeness: imported files, then the same folder, then path."""

@@ -31,7 +31,9 @@ class ResolvedImport:
 class ImportGraph:
     """Which file of a repository imports which; files come and go one by one."""
 
-    def __init__(self) -> None:
+    def __init__(self, root_name: str = "") -> None:
+        """`root_name`: the root folder's own name, for a root that is itself a Python package."""
+        self._root_name = root_name
         self._statements: dict[str, tuple[Import, ...]] = {}
         self._settings: dict[str, str] = {}
         self._modules: _ModulePaths | None = None
@@ -68,7 +70,7 @@ class ImportGraph:
     def resolve(self, path: str, statements: Iterable[Import]) -> list[ResolvedImport]:
         """Resolve statements as if they stood in the file `path`; a file never imports itself."""
         if self._modules is None:
-            self._modules = _ModulePaths(self._statements, self._settings)
+            self._modules = _ModulePaths(self._statements, self._settings, self._root_name)
         return [
             item for statement in statements for item in self._modules.resolve(path, statement) if item.target != path
         ]
@@ -93,7 +95,7 @@ class ImportGraph:
 
     def _paths(self) -> "_ModulePaths":
         if self._modules is None:
-            self._modules = _ModulePaths(self._statements, self._settings)
+            self._modules = _ModulePaths(self._statements, self._settings, self._root_name)
         return self._modules
 
     def _resolve_all(self) -> None:
@@ -128,7 +130,7 @@ def depends_on(imports: Mapping[str, tuple[Import, ...]]) -> dict[str, list[str]
 class _ModulePaths:
     """Finds files by the names that import statements call them; built once for a set of paths."""
 
-    def __init__(self, paths: Iterable[str], settings: Mapping[str, str]) -> None:
+    def __init__(self, paths: Iterable[str], settings: Mapping[str, str], root_name: str) -> None:
         self.paths = set(paths)
         self.by_name: dict[str, list[str]] = {}
         self.by_folder: dict[str, list[str]] = {}
@@ -136,7 +138,8 @@ class _ModulePaths:
             folder, _, name = path.rpartition("/")
             self.by_name.setdefault(name, []).append(path)
             self.by_folder.setdefault(folder, []).append(path)
-        self.python = _python_modules(self.paths)
+        is_package = bool({"__init__.py", "__init__.pyi"} & self.paths)
+        self.python = _python_modules(self.paths, root_name if is_package else "")
         self.aliases = _script_aliases(settings)
         self.packages = _script_packages(settings)
         self.go_modules = _go_modules(settings)
@@ -188,11 +191,12 @@ def _join(folder: str, relative: str) -> str | None:
 # --- Python ---------------------------------------------------------------------------------------------------
 
 
-def _python_modules(paths: set[str]) -> dict[str, list[str]]:
+def _python_modules(paths: set[str], root_package: str) -> dict[str, list[str]]:
     """Return dotted name → files that it may mean, from every folder that can be a source root.
 
     A file is known by its name from the repository's root, from the folder above its outermost package, and
-    from `src`, `lib` or `python` folders (namespace packages have no `__init__.py` that would say so).
+    from `src`, `lib` or `python` folders (namespace packages have no `__init__.py` that would say so). When the root
+    is itself a package, its files also go by `root_package`, the name of the root folder.
     """
     modules: dict[str, list[str]] = {}
     packages = {path.rpartition("/")[0] for path in paths if _PYTHON_PACKAGE.search(path)}
@@ -210,10 +214,11 @@ def _python_modules(paths: set[str]) -> dict[str, list[str]]:
             depth -= 1
         starts.add(depth)
         starts.update(place + 1 for place, part in enumerate(parts[:-1]) if part in ("src", "lib", "python"))
-        for start in starts:
-            name = ".".join(parts[start:])
-            if name:
-                modules.setdefault(name, []).append(path)
+        names = {".".join(parts[start:]) for start in starts}
+        if root_package:
+            names.add(".".join([root_package, *parts]))
+        for name in sorted(names - {""}):
+            modules.setdefault(name, []).append(path)
     return modules
 
 

@@ -27,8 +27,8 @@ class Grammar:
     """Import name of the grammar's wheel."""
     function: str = "language"
     """The function in `module` that returns the grammar."""
-    query: str
-    """File name in `repo_context/queries`, without the extension."""
+    queries: tuple[str, ...]
+    """Names of files in `repo_context/queries`, without the extension; they are read as one query."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,31 +43,31 @@ class Language:
 
 
 PARSED_LANGUAGES: tuple[Language, ...] = (
-    Language(name="python", comment="#", grammar=Grammar(module="tree_sitter_python", query="python")),
-    Language(name="javascript", comment="//", grammar=Grammar(module="tree_sitter_javascript", query="javascript")),
+    Language(name="python", comment="#", grammar=Grammar(module="tree_sitter_python", queries=("python",))),
+    Language(name="javascript", comment="//", grammar=Grammar(module="tree_sitter_javascript", queries=("javascript",))),
     Language(
         name="typescript",
         comment="//",
-        grammar=Grammar(module="tree_sitter_typescript", function="language_typescript", query="typescript"),
+        grammar=Grammar(module="tree_sitter_typescript", function="language_typescript", queries=("typescript",)),
     ),
     Language(
         name="tsx",
         comment="//",
-        grammar=Grammar(module="tree_sitter_typescript", function="language_tsx", query="typescript"),
+        grammar=Grammar(module="tree_sitter_typescript", function="language_tsx", queries=("typescript", "tsx")),
     ),
-    Language(name="java", comment="//", grammar=Grammar(module="tree_sitter_java", query="java")),
-    Language(name="go", comment="//", grammar=Grammar(module="tree_sitter_go", query="go")),
-    Language(name="rust", comment="//", grammar=Grammar(module="tree_sitter_rust", query="rust")),
-    Language(name="c", comment="//", grammar=Grammar(module="tree_sitter_c", query="c")),
-    Language(name="cpp", comment="//", grammar=Grammar(module="tree_sitter_cpp", query="cpp")),
-    Language(name="csharp", comment="//", grammar=Grammar(module="tree_sitter_c_sharp", query="csharp")),
-    Language(name="ruby", comment="#", grammar=Grammar(module="tree_sitter_ruby", query="ruby")),
+    Language(name="java", comment="//", grammar=Grammar(module="tree_sitter_java", queries=("java",))),
+    Language(name="go", comment="//", grammar=Grammar(module="tree_sitter_go", queries=("go",))),
+    Language(name="rust", comment="//", grammar=Grammar(module="tree_sitter_rust", queries=("rust",))),
+    Language(name="c", comment="//", grammar=Grammar(module="tree_sitter_c", queries=("c",))),
+    Language(name="cpp", comment="//", grammar=Grammar(module="tree_sitter_cpp", queries=("cpp",))),
+    Language(name="csharp", comment="//", grammar=Grammar(module="tree_sitter_c_sharp", queries=("csharp",))),
+    Language(name="ruby", comment="#", grammar=Grammar(module="tree_sitter_ruby", queries=("ruby",))),
     Language(
         name="php",
         comment="//",
-        grammar=Grammar(module="tree_sitter_php", function="language_php", query="php"),
+        grammar=Grammar(module="tree_sitter_php", function="language_php", queries=("php",)),
     ),
-    Language(name="bash", comment="#", grammar=Grammar(module="tree_sitter_bash", query="bash")),
+    Language(name="bash", comment="#", grammar=Grammar(module="tree_sitter_bash", queries=("bash",))),
 )
 """Languages whose definitions, references and imports are read."""
 
@@ -267,7 +267,7 @@ def load_grammar(grammar: Grammar) -> TreeSitterLanguage:
     except (ImportError, AttributeError, ValueError, TypeError) as error:
         package = grammar.module.replace("_", "-")
         raise GrammarMissingError(
-            f"cannot load the {grammar.query} grammar: run `pip install {package}` ({error})"
+            f"cannot load the grammar of {grammar.queries[-1]}: run `pip install {package}` ({error})"
         ) from error
 
 
@@ -280,7 +280,8 @@ def load_query(grammar: Grammar) -> Query:
 @cache
 def query_source(grammar: Grammar) -> str:
     """Return the text of our query for a grammar."""
-    return (files("repo_context") / "queries" / f"{grammar.query}.scm").read_text(encoding="utf-8")
+    folder = files("repo_context") / "queries"
+    return "\n".join((folder / f"{name}.scm").read_text(encoding="utf-8") for name in grammar.queries)
 
 
 def missing_grammars() -> tuple[str, ...]:

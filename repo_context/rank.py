@@ -32,8 +32,8 @@ MAX_MISSES = 8
 """After so many snippets in a row that do not fit, no smaller one is looked for."""
 WHOLE_LINES = 10
 """A function of so many lines at most is shown whole, a longer one by its signature."""
-SKELETON_CHARACTERS = 420
-"""Length of a class skeleton, about 120 tokens."""
+SKELETON_CHARACTERS = 480
+"""Length of a class skeleton, about 140 tokens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

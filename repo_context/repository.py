@@ -66,7 +66,7 @@ class Repository:
         self._files: dict[str, _Held] = {}
         self._symbols = SymbolIndex()
         self._text = TextIndex()
-        self._graph = ImportGraph()
+        self._graph = ImportGraph(root.name)
         self._skipped: Counter[str] = Counter()
         self._lines: OrderedDict[str, tuple[int, list[str]]] = OrderedDict()
         self._foreign: tuple[str, int, tuple[Import, ...]] | None = None
@@ -200,7 +200,7 @@ class Repository:
             unchanged = self._load(scan.files)
         except CorruptIndexError:
             self._store.start_over(self.root)
-            self._symbols, self._text, self._graph = SymbolIndex(), TextIndex(), ImportGraph()
+            self._symbols, self._text, self._graph = SymbolIndex(), TextIndex(), ImportGraph(self.root.name)
             self._files.clear()
             unchanged = set()
         known_skips = self._store.skipped()

@@ -12,7 +12,7 @@ from repo_context.chunks import LineRange, cut_tree
 from repo_context.errors import ParseAbandonedError
 from repo_context.languages import Grammar, load_grammar, load_query
 
-MAX_SIGNATURE = 300
+MAX_SIGNATURE = 360
 """Longest signature kept, in characters."""
 MAX_PARSE_SECONDS = 4.0
 """CPU time after which a file is given up: a parser can take very long on text that is not what it expects."""
@@ -205,8 +205,19 @@ def _signature(node: Node, encoded: bytes, lines: Sequence[str]) -> str:
     before = lines[row].encode("utf-8", "surrogatepass")[:column].decode("utf-8", "replace").lstrip()
     if before and len(before) <= 40 and not _ENDS_STATEMENT.search(before):
         text = before + text
-    text = " ".join(text.split())
-    return text if len(text) <= MAX_SIGNATURE else text[: MAX_SIGNATURE - 1] + "…"
+    return _shortened(_LOOSE.sub(r"\1\2", " ".join(text.split())))
+
+
+_LOOSE = re.compile(r"([(\[]) |,? ([)\]])")
+"""What is left inside brackets when a signature of several lines becomes one."""
+
+
+def _shortened(signature: str) -> str:
+    """Cut a long signature after one of its parameters."""
+    if len(signature) <= MAX_SIGNATURE:
+        return signature
+    kept = signature[: MAX_SIGNATURE - 5]
+    return kept[: kept.rfind(", ") + 1 or len(kept)] + " ..."
 
 
 _ENDS_STATEMENT = re.compile(r"[;{}()]")
@@ -220,6 +231,8 @@ def _collect_import(imports: dict[int, _ImportParts], captures: _Captures, encod
     parts = imports.setdefault(node.start_byte, _ImportParts(module, node.start_point.row, []))
     alias = _text(captures["import.alias"][0], encoded) if "import.alias" in captures else ""
     if "import.name" in captures:
+        # Where a broader pattern took the whole path for a module (Java's static imports), the one with names is right.
+        parts.module = module
         name = _text(captures["import.name"][0], encoded)
         parts.names.append(ImportedName(name, alias or name))
     elif alias:

@@ -1,0 +1,48 @@
+from repo_context.symbol_index import SymbolIndex
+from repo_context.syntax import Definition
+
+
+def definition(name, *, kind="function", start=0, end=1, parent=""):
+    return Definition(name, kind, start, end, name, parent)
+
+
+def test_names_are_found_where_they_are_defined_and_used():
+    index = SymbolIndex()
+    index.add("b.py", (definition("load"), definition("save", start=2, end=3)), {"print": (1, 4)})
+    index.add("a.py", (definition("load"),), {"save": (0,)})
+    assert [(found.path, found.definition.name) for found in index.definitions_of("load")] == [
+        ("a.py", "load"),
+        ("b.py", "load"),
+    ]
+    assert index.uses_of("save") == [("a.py", (0,))]
+    assert (len(index), index.files_defining("load"), index.files_using("print")) == (3, 2, 1)
+
+
+def test_a_file_that_is_replaced_or_removed_leaves_nothing_behind():
+    index = SymbolIndex()
+    index.add("a.py", (definition("old"), definition("old")), {"gone": (1,)})
+    index.add("a.py", (definition("new"),), {"here": (2,)})
+    assert index.definitions_of("old") == []
+    assert index.uses_of("gone") == []
+    index.remove("a.py")
+    index.remove("a.py")
+    assert (len(index), index.definitions_of("new"), index.uses_of("here")) == (0, [], [])
+
+
+def test_members_are_those_inside_a_class_or_else_those_that_name_it():
+    index = SymbolIndex()
+    inside = definition("Tree", kind="class", start=0, end=5)
+    outside = definition("Node", kind="class", start=6, end=7)
+    index.add(
+        "a",
+        (
+            inside,
+            definition("grow", kind="method", start=1, end=2, parent="Tree"),
+            outside,
+            definition("left", kind="method", start=9, end=10, parent="Node"),
+            definition("late", kind="method", start=11, end=12, parent="Tree"),
+        ),
+        {},
+    )
+    assert [member.name for member in index.members_of("a", inside)] == ["grow"]
+    assert [member.name for member in index.members_of("a", outside)] == ["left"]
