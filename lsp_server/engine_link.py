@@ -17,6 +17,10 @@ _FILES_AT_ONCE: Final = 64
 """Files in one lesson: completions get their turn between two of them."""
 _LONGEST_PAUSE: Final = 60.0
 _CLOSE_SECONDS: Final = 1.0
+_TRUSTED_SECONDS: Final = 2.0
+"""How long after its last answer an engine is taken to be there."""
+_PROBE_SECONDS: Final = 0.5
+"""How long an engine may take to say how it is; a busy one does so within milliseconds."""
 
 
 class LinkState(Enum):
@@ -45,15 +49,37 @@ class EngineLink:
         self._connect = connect
         self._on_ready = on_ready
         self._engine: Engine | None = None
+        self._process_id: int | None = None
+        self._last_heard = 0.0
+        self._probe: asyncio.Task[None] | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._teaching: asyncio.Task[None] | None = None
         self._lessons: dict[str, dict[str, Path]] = {}
         self._loose_ends: set[asyncio.Task[None]] = set()
 
-    @property
-    def engine(self) -> Engine | None:
-        """The engine, once it is ready."""
+    async def engine(self) -> Engine | None:
+        """Return the engine, or None while it is not ready; never waits for a start.
+
+        An engine process ends when nobody used it for long, and its client starts it again with the next question. That
+        question must not be a user's, who types on and cancels it: a start that is cancelled at every keystroke would
+        begin anew at every keystroke. So after a pause we ask first how the engine is, in a task of our own.
+        """
+        if self._engine is None:
+            return None
+        now = asyncio.get_running_loop().time()
+        if self._probe is None and now - self._last_heard > _TRUSTED_SECONDS:
+            self._probe = asyncio.ensure_future(self._ask_status(self._engine))
+        if self._probe is not None:
+            # Already slow before: the process is starting, and nobody waits for that.
+            await asyncio.wait({self._probe}, timeout=_PROBE_SECONDS if self.state is LinkState.READY else 0)
+            if self._probe is not None:
+                self.state = LinkState.STARTING
+                return None
         return self._engine
+
+    def heard(self) -> None:
+        """Note that the engine has just answered."""
+        self._last_heard = asyncio.get_running_loop().time()
 
     def start(self) -> None:
         """Connect in the background; tries again, with growing pauses, until it works."""
@@ -90,7 +116,7 @@ class EngineLink:
 
     async def close(self) -> None:
         """Let go of the engine; the shared process goes on."""
-        for task in (self._connecting, self._teaching):
+        for task in (self._connecting, self._teaching, self._probe):
             if task is not None:
                 task.cancel()
         if self._engine is not None:
@@ -104,6 +130,7 @@ class EngineLink:
             self.state = LinkState.STARTING
             try:
                 engine = await self._connect()
+                self._process_id = (await engine.status()).process_id
             except (EngineError, OSError) as error:
                 if self.problem != str(error):
                     log.error("the engine is not available: %s", error)
@@ -112,9 +139,26 @@ class EngineLink:
                 pause = min(pause * 2, _LONGEST_PAUSE)
                 continue
             self._engine, self.state, self.problem = engine, LinkState.READY, None
+            self.heard()
             log.info("the engine is ready")
             self._on_ready()
             return
+
+    async def _ask_status(self, engine: Engine) -> None:
+        try:
+            status = await engine.status()
+        except (EngineError, OSError) as error:
+            log.warning("the engine is gone: %s", error)
+            self._probe = None
+            self.lost(engine)
+            return
+        self._probe = None
+        self.state = LinkState.READY
+        self.heard()
+        if status.process_id != self._process_id:
+            log.info("the engine has been started again")
+            self._process_id = status.process_id
+            self._on_ready()
 
     async def _teach(self, engine: Engine) -> None:
         while self._lessons and engine is self._engine:
@@ -135,9 +179,10 @@ class EngineLink:
     def _drop(self) -> None:
         engine, self._engine = self._engine, None
         self.state = LinkState.IDLE
-        if self._teaching is not None:
-            self._teaching.cancel()
-            self._teaching = None
+        for task in (self._teaching, self._probe):
+            if task is not None and task is not asyncio.current_task():
+                task.cancel()
+        self._teaching = self._probe = None
         if engine is not None:
             self._later(_close(engine))
 

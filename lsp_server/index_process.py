@@ -153,15 +153,24 @@ class IndexProcess:
         self._process = process
         await self._await_ready()
         gone = asyncio.ensure_future(process.wait())
-        while not gone.done():
-            work = asyncio.ensure_future(self._work.wait())
-            waiting: set[asyncio.Future[Any]] = {gone, work}
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            self._work.clear()
-            while not gone.done() and await self._do_next():
-                pass
-            work.cancel()
+        try:
+            while not gone.done():
+                await self._work_or(gone)
+                while not gone.done() and await self._do_next():
+                    pass
+        finally:
+            gone.cancel()
         raise EOFError(f"exit code {gone.result()}")
+
+    async def _work_or(self, gone: "asyncio.Future[int]") -> None:
+        """Wait until there is something to do or nobody to do it."""
+        work = asyncio.ensure_future(self._work.wait())
+        waiting: set[asyncio.Future[Any]] = {gone, work}
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            work.cancel()
+        self._work.clear()
 
     async def _await_ready(self) -> None:
         files: dict[str, Path] = {}

@@ -15,10 +15,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any, Final
 
-from repo_context.repository import Repository
-
 from lsp_server.token_counter import token_counter
 from repo_context.errors import RepoContextError
+from repo_context.repository import Repository
 from repo_context.snippet import Cursor, IndexProgress
 
 _PROGRESS_SECONDS: Final = 0.1

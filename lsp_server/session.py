@@ -67,9 +67,10 @@ class Session:
         self._running = False
         self.engine = EngineLink(lambda: connect(self.settings), on_ready=self._teach_everything)
         self._pipeline = Pipeline(
-            engine=lambda: self.engine.engine,
+            engine=self.engine.engine,
             find_snippets=self._find_snippets,
             on_engine_error=self._engine_failed,
+            on_engine_answer=self.engine.heard,
         )
 
     def initialize(self, params: Mapping[str, Any]) -> tuple[str, ...]:

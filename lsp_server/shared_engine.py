@@ -11,4 +11,4 @@ async def connect_shared_engine(settings: Settings) -> Engine:
     Raises:
         EngineError: it cannot be started, or cannot serve that model.
     """
-    return await EngineClient.connect(EngineSettings(model=settings.model, threads=settings.threads))
+    return await EngineClient.connect(EngineSettings(model=settings.model, threads=settings.threads or None))

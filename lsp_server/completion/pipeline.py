@@ -38,20 +38,23 @@ class Pipeline:
     def __init__(
         self,
         *,
-        engine: Callable[[], Engine | None],
+        engine: Callable[[], Awaitable[Engine | None]],
         find_snippets: FindSnippets,
         on_engine_error: Callable[[Engine, EngineError], None],
+        on_engine_answer: Callable[[], None] = lambda: None,
     ) -> None:
         """Connect the pieces.
 
         Args:
-            engine: returns the engine, or None while it is not ready.
+            engine: returns the engine, or None while it is not ready, without waiting for it.
             find_snippets: returns what other files say about a cursor, in bounded time.
             on_engine_error: told of every failure of the engine.
+            on_engine_answer: told of every answer.
         """
         self._engine = engine
         self._find_snippets = find_snippets
         self._on_engine_error = on_engine_error
+        self._on_engine_answer = on_engine_answer
         self._turns = LatestWins()
         self.recent = RecentSuggestions()
         """What the engine wrote lately."""
@@ -65,10 +68,7 @@ class Pipeline:
         kept = self.recent.continue_suggestion(snapshot, length)
         if kept is not None:
             return _finish(kept, snapshot, length, source="typed through", timings={})
-        engine = self._engine()
-        if engine is None:
-            return Answer(reason="the engine is not ready")
-        outcome = await self._turns.run(snapshot.uri, self._ask(engine, snapshot, length, settings))
+        outcome = await self._turns.run(snapshot.uri, self._ask(snapshot, length, settings))
         return Answer(reason="superseded") if outcome is SUPERSEDED else outcome
 
     def forget(self, uri: str) -> None:
@@ -76,9 +76,12 @@ class Pipeline:
         self._turns.supersede(uri)
         self.recent.forget(uri)
 
-    async def _ask(self, engine: Engine, snapshot: Snapshot, length: Length, settings: Settings) -> Answer:
+    async def _ask(self, snapshot: Snapshot, length: Length, settings: Settings) -> Answer:
         if settings.debounce_ms:
             await asyncio.sleep(settings.debounce_ms / 1000)
+        engine = await self._engine()
+        if engine is None:
+            return Answer(reason="the engine is not ready")
         start = perf_counter()
         snippets = await self._find_snippets(snapshot, settings)
         found = perf_counter()
@@ -99,6 +102,7 @@ class Pipeline:
             log.error("no suggestion: %s", error)
             self._on_engine_error(engine, error)
             return Answer(reason="the engine failed")
+        self._on_engine_answer()
         timings = {
             "snippets": (found - start) * 1000,
             **completion.timings,

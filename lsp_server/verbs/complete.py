@@ -16,8 +16,8 @@ from engine.errors import EngineError
 from lsp_server.completion.pipeline import Answer, Pipeline
 from lsp_server.completion.snapshot import Snapshot
 from lsp_server.document import split_lines
-from lsp_server.shared_engine import connect_shared_engine
 from lsp_server.settings import LengthMode, Settings
+from lsp_server.shared_engine import connect_shared_engine
 from lsp_server.token_counter import token_counter
 from lsp_server.verbs.complaints import BadInputError
 from lsp_server.verbs.place import Place, read_place, without_line_rest
@@ -96,11 +96,14 @@ async def _complete(work: _Run) -> Answer:
 
 
 async def _ask(engine: Engine, work: _Run) -> Answer:
+    async def this_engine() -> Engine:
+        return engine
+
     async def snippets(_snapshot: Snapshot, _settings: Settings) -> Sequence[Snippet]:
         return work.snippets
 
     pipeline = Pipeline(
-        engine=lambda: engine,
+        engine=this_engine,
         find_snippets=snippets,
         on_engine_error=lambda _engine, error: work.errors.append(error),
     )

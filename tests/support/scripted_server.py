@@ -53,7 +53,10 @@ class ScriptedEngine:
         self.note(f"forget {collection} {sorted(names)}")
 
     async def status(self) -> EngineStatus:
-        raise NotImplementedError
+        return EngineStatus(
+            process_id=1, model="script", parameters=0, device="cpu", dtype="float32", context_length=1, threads=1,
+            memory_bytes=0, uptime_seconds=0.0, collections={},
+        )  # fmt: skip
 
     async def close(self) -> None:
         self.note("close")
