@@ -70,6 +70,14 @@ class Mixture:
             "alone": np.round(self.alone, 4).tolist(),
         }
 
+    def probabilities(self, samples: "MixtureSamples") -> tuple[Floats, Floats]:
+        """Return what the mixture gives to recorded tokens, with the network and without, each float32 [N]."""
+        cells = _buckets(samples.file_match), _buckets(samples.collection_match)
+        parts = np.stack([samples.network, samples.collection, samples.file], axis=1)
+        with_network = (parts * self.with_network[cells]).sum(axis=1)
+        alone = (parts[:, 1:] * self.alone[cells]).sum(axis=1)
+        return with_network.astype(np.float32), alone.astype(np.float32)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheAnswers:

@@ -136,13 +136,24 @@ def read_transformer(folder: Path, config: TransformerConfig, dtype: torch.dtype
     return transformer.requires_grad_(requires_grad=False).eval()
 
 
+def write_mixture(folder: Path, mixture: Mixture) -> None:
+    """Put another `mixture.json` into a model folder.
+
+    Raises:
+        ModelFolderError: the folder cannot be written.
+    """
+    try:
+        _write_json(folder / "mixture.json", mixture.to_json())
+    except OSError as error:
+        raise ModelFolderError(f"cannot write {folder / 'mixture.json'}: {error.strerror or error}") from error
+
+
 def write(
     folder: Path,
     transformer: Transformer,
     *,
     tokenizer_json: str,
     prompt_settings: PromptSettings,
-    mixture: Mixture | None = None,
     dtype: torch.dtype = torch.float32,
     shard_bytes: int = 5 * 10**9,
 ) -> None:
@@ -153,7 +164,6 @@ def write(
         transformer: tied heads are stored once.
         tokenizer_json: the text of `tokenizer.json`.
         prompt_settings: becomes `prompt.json`.
-        mixture: becomes `mixture.json`; None leaves the built-in weights in force.
         dtype: of the stored weights.
         shard_bytes: weights beyond this many bytes go to a further file.
 
@@ -166,8 +176,6 @@ def write(
         (folder / "tokenizer.json").write_text(tokenizer_json, encoding="utf-8")
         _write_json(folder / "tokenizer_config.json", _tokenizer_config(transformer.config, prompt_settings))
         _write_json(folder / "prompt.json", prompt_settings.to_json())
-        if mixture is not None:
-            _write_json(folder / "mixture.json", mixture.to_json())
         raw = transformer.config.to_hugging_face() | {"dtype": str(dtype).removeprefix("torch.")}
         _write_json(folder / "config.json", raw)
     except OSError as error:

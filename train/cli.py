@@ -8,9 +8,11 @@ from pathlib import Path
 from tqdm import tqdm
 
 from engine.errors import EngineError
+from engine.model_folder import resolve
 from train.config import load, recipe_names
 from train.errors import TrainError
 from train.run import Run
+from train.stages.fit_mixture import fit
 from train.stages.pretrain import Metric
 
 
@@ -36,6 +38,12 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--output", required=True, type=Path, help="the run's folder; the model is in its model/")
     run.add_argument("--set", action="append", default=[], metavar="SECTION.FIELD=VALUE", dest="overrides")
     run.set_defaults(verb=_run)
+    mixture = verbs.add_parser("mixture", help="fit how a model is mixed with the n-gram cache")
+    mixture.add_argument("model", help="a model folder, or its name")
+    mixture.add_argument("repositories", nargs="+", type=Path, metavar="REPOSITORY", help="not in its training data")
+    mixture.add_argument("--holes", type=int, default=300, help="of each kind in each repository (default: 300)")
+    mixture.add_argument("--seed", type=int, default=1)
+    mixture.set_defaults(verb=_mixture)
     recipes = verbs.add_parser("recipes", help="list the recipes")
     recipes.set_defaults(verb=_recipes)
     return parser
@@ -43,6 +51,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def _recipes(_arguments: argparse.Namespace) -> int:
     print("\n".join(recipe_names()))
+    return 0
+
+
+def _mixture(arguments: argparse.Namespace) -> int:
+    report = fit(resolve(arguments.model), arguments.repositories, holes=arguments.holes, seed=arguments.seed)
+    print(f"bits per token on {report.tokens:,} tokens: network {report.network:.3f}, ", end="")
+    print(f"n-gram cache {report.cache:.3f}, both {report.both:.3f}")
     return 0
 
 

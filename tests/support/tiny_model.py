@@ -6,7 +6,6 @@ import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from engine import model_folder
-from engine.cache_model import Mixture
 from engine.fim_formats import DEEPSEEK_CODER, FimFormat
 from engine.model.config import TransformerConfig
 from engine.model.transformer import Transformer
@@ -60,7 +59,6 @@ def write_tiny_model(
     layers: int = 2,
     width: int = 32,
     context_length: int = 512,
-    mixture: Mixture | None = None,
     seed: int = 0,
 ) -> Path:
     """Write a model folder with random weights and return it; more layers and width make it slower."""
@@ -80,5 +78,5 @@ def write_tiny_model(
     transformer = Transformer(config)
     transformer.initialise(torch.Generator().manual_seed(seed))
     settings = PromptSettings(fim=fim, context_length=context_length)
-    model_folder.write(folder, transformer, tokenizer_json=tokenizer_json, prompt_settings=settings, mixture=mixture)
+    model_folder.write(folder, transformer, tokenizer_json=tokenizer_json, prompt_settings=settings)
     return folder

@@ -44,7 +44,7 @@ def draw_holes(documents: Sequence[SourceDocument], kind: HoleKind, count: int, 
     chance = random.Random(f"{kind.value} {seed}")
     places = [(number, start) for number, document in enumerate(documents) for start in _line_starts(document.text)]
     chance.shuffle(places)
-    holes = []
+    holes: list[RepositoryHole] = []
     for number, start in places:
         if len(holes) == count:
             break

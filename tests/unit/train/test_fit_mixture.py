@@ -1,0 +1,47 @@
+"""Fitting the mixture: what is recorded is what completing uses, and the fit is no worse than its parts."""
+
+from pathlib import Path
+
+import pytest
+
+from engine.cache_model import Mixture
+from engine.model_folder import read
+from tests.support.tiny_model import write_tiny_model
+from train.cli import main
+from train.errors import CorpusError
+from train.stages.fit_mixture import fit
+
+
+def _repository(folder: Path) -> Path:
+    folder.mkdir()
+    for name in ("cart", "shop", "order", "stock"):
+        text = "".join(f"def {name}_{i}(self, price):\n    return self.total(price, {i})\n\n" for i in range(12))
+        (folder / f"{name}.py").write_text(text)
+    return folder
+
+
+def test_a_fitted_mixture_is_written_and_trusts_the_better_part(tmp_path: Path) -> None:
+    folder = write_tiny_model(tmp_path / "model")
+    report = fit(folder, [_repository(tmp_path / "repository")], holes=10, seed=1)
+    assert report.tokens > 50
+    assert report.cache < report.network, "a network with random weights knows nothing"
+    assert report.both < report.cache + 0.3, "a few hundred tokens do not move the built-in weights all the way"
+    shift = read(folder).mixture.with_network[..., 0] - Mixture.default().with_network[..., 0]
+    assert shift.min() < -0.1, "weight moved away from the network"
+    assert shift.max() <= 1e-3
+
+
+def test_the_command_prints_bits_per_token(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write_tiny_model(tmp_path / "model")
+    repository = _repository(tmp_path / "repository")
+    assert main(["mixture", str(folder), str(repository), "--holes", "5"]) == 0
+    assert "bits per token" in capsys.readouterr().out
+
+
+def test_a_repository_without_source_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write_tiny_model(tmp_path / "model")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CorpusError, match="no holes"):
+        fit(folder, [tmp_path / "empty"], holes=5, seed=1)
+    assert main(["mixture", str(folder), str(tmp_path / "empty")]) == 2
+    assert capsys.readouterr().err.startswith("midfill: no holes")

@@ -1,0 +1,140 @@
+"""Fits how a finished network is mixed with the n-gram models, on repositories it was not trained on."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from engine.cache_model import CacheModel, Mixture, MixtureSamples, fit_mixture
+from engine.model_folder import ServedModel, read, write_mixture
+from engine.ngram import NgramCollection, NgramModel
+from engine.prompt import PromptParts, build, end_ids
+from train.data.collect import collect
+from train.errors import CorpusError
+from train.evaluate.repository_holes import HoleKind, RepositoryHole, draw_holes
+
+_LONGEST_TRUTH = 48
+"""Tokens; a longer line's end says nothing new."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MixtureReport:
+    """Bits per token on the holes the mixture was fitted to."""
+
+    tokens: int
+    network: float
+    cache: float
+    both: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Recorded:
+    network: float
+    collection: float
+    file: float
+    collection_match: int
+    file_match: int
+
+
+def fit(folder: Path, repositories: Sequence[Path], *, holes: int, seed: int) -> MixtureReport:
+    """Record what network, collection and file give to the true tokens of holes; write `mixture.json`.
+
+    Args:
+        folder: a model folder; its mixture is replaced.
+        repositories: none of them in the network's training data, or the network looks better than it is.
+        holes: of each kind in each repository.
+        seed: of the choice of holes.
+
+    Raises:
+        CorpusError: the repositories hold no source.
+        ModelFolderError: the model cannot be read or written.
+    """
+    model = read(folder)
+    recorded = [
+        token for repository in repositories for token in _record_repository(model, repository, holes=holes, seed=seed)
+    ]
+    if not recorded:
+        raise CorpusError("no holes could be cut: give repositories with Python source")
+    samples = MixtureSamples(
+        network=np.array([token.network for token in recorded], np.float32),
+        collection=np.array([token.collection for token in recorded], np.float32),
+        file=np.array([token.file for token in recorded], np.float32),
+        collection_match=np.array([token.collection_match for token in recorded], np.int64),
+        file_match=np.array([token.file_match for token in recorded], np.int64),
+    )
+    mixture = fit_mixture(samples)
+    write_mixture(folder, mixture)
+    return _report(samples, mixture)
+
+
+def _record_repository(model: ServedModel, repository: Path, *, holes: int, seed: int) -> Iterator[_Recorded]:
+    documents = list(collect([repository], ["python"], Counter()))
+    collection = NgramCollection(model.transformer.config.vocab_size)
+    encoded = model.tokenizer.encode_batch([document.text for document in documents])
+    collection.learn(dict(zip((document.path for document in documents), encoded, strict=True)))
+    for kind in HoleKind:
+        for hole in draw_holes(documents, kind, holes, seed):
+            yield from _record_hole(model, collection, hole)
+
+
+def _record_hole(model: ServedModel, collection: NgramCollection, hole: RepositoryHole) -> Iterator[_Recorded]:
+    """Record each token of the rest of the line, from the first token boundary at or behind the cursor."""
+    tokenizer = model.tokenizer
+    _, _, typed = hole.prefix.rpartition("\n")
+    line = tokenizer.encode(typed + hole.truth)
+    cut, reached = 0, 0
+    while reached < len(typed.encode()):
+        reached += len(tokenizer.token_bytes(line[cut]))
+        cut += 1
+    truth = line[cut : cut + _LONGEST_TRUTH]
+    if not truth:
+        return
+    prefix = hole.prefix[: len(hole.prefix) - len(typed)] + tokenizer.decode(line[:cut])
+    before = [*tokenizer.encode(hole.prefix[: len(hole.prefix) - len(typed)]), *line[:cut]]
+    after = tokenizer.encode(hole.suffix)
+    cache = CacheModel(
+        model.mixture,
+        file=NgramModel.of_documents([before, after], model.transformer.config.vocab_size),
+        collection=collection.model(excluding=hole.path),
+    )
+    parts = PromptParts(path=hole.path, comment=hole.comment, prefix=prefix, suffix=hole.suffix)
+    network = _network_probabilities(model, parts, truth)
+    for index, token in enumerate(truth):
+        answers = cache.answers([*before, *truth[:index]])
+        yield _Recorded(
+            network=network[index],
+            collection=0.0 if answers.collection is None else float(answers.collection[token]),
+            file=float(answers.file[token]),
+            collection_match=answers.collection_match,
+            file_match=answers.file_match,
+        )
+
+
+@torch.no_grad()
+def _network_probabilities(model: ServedModel, parts: PromptParts, truth: Sequence[int]) -> list[float]:
+    """Return p(token) / (1 - p(end marks)) for each true token, all in one pass."""
+    settings = model.prompt_settings
+    prompt = build(parts, settings, model.tokenizer, budget=settings.context_length - len(truth)).ids
+    logits = model.transformer(torch.tensor([[*prompt, *truth[:-1]]]))[0, len(prompt) - 1 :]
+    probabilities = torch.softmax(logits, dim=-1)
+    ending = probabilities[:, list(end_ids(settings.fim, model.tokenizer))].sum(dim=1)
+    chosen = probabilities[torch.arange(len(truth)), torch.tensor(truth)]
+    return [float(value) for value in chosen / (1 - ending).clamp_min(1e-6)]
+
+
+def _report(samples: MixtureSamples, mixture: Mixture) -> MixtureReport:
+    both, alone = mixture.probabilities(samples)
+    return MixtureReport(
+        tokens=len(samples.network),
+        network=_bits(samples.network),
+        cache=_bits(alone),
+        both=_bits(both),
+    )
+
+
+def _bits(probabilities: npt.NDArray[np.float32]) -> float:
+    return float(-np.log2(np.maximum(probabilities, 1e-9)).mean())
