@@ -83,9 +83,7 @@ def _paragraphs(lines: Sequence[str], start: int, end: int) -> list[LineRange]:
     return ranges
 
 
-def _pack(
-    units: Sequence[LineRange], lines: Sequence[str], openings: Set[int] = frozenset()
-) -> list[LineRange]:
+def _pack(units: Sequence[LineRange], lines: Sequence[str], openings: Set[int] = frozenset()) -> list[LineRange]:
     """Join neighbours while they fit and none of `openings` lies between them, then trim blank lines at both ends."""
     packed: list[LineRange] = []
     for start, end in units:

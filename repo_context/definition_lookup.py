@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from repo_context.import_graph import ImportGraph, ResolvedImport
-from repo_context.languages import language_of
+from repo_context.languages import family_of
 from repo_context.snippet import Cursor
 from repo_context.symbol_index import Located, SymbolIndex
 from repo_context.syntax import Definition, Import
@@ -223,15 +223,7 @@ class _Lookup:
         )
 
     def _same_family(self, path: str) -> bool:
-        return _family(path) == _family(self._cursor.path)
-
-
-_FAMILIES = {"typescript": "script", "tsx": "script", "javascript": "script", "c": "c", "cpp": "c"}
-
-
-def _family(path: str) -> str:
-    language = language_of(path)
-    return _FAMILIES.get(language.name, language.name) if language else ""
+        return family_of(path) == family_of(self._cursor.path)
 
 
 def _bound_names(item: ResolvedImport) -> Iterator[tuple[str, _Binding]]:

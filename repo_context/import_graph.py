@@ -390,13 +390,16 @@ def _script_packages(settings: Mapping[str, str]) -> dict[str, tuple[str, str]]:
     return packages
 
 
-_JSON_NOISE = re.compile(r'("(?:\\.|[^"\\])*")|//[^\n]*|/\*.*?\*/|,(?=\s*[}\]])', re.DOTALL)
+_JSON_COMMENT = re.compile(r'("(?:\\.|[^"\\])*")|//[^\n]*|/\*.*?\*/', re.DOTALL)
+_JSON_LAST_COMMA = re.compile(r'("(?:\\.|[^"\\])*")|,(?=\s*[}\]])')
 
 
 def _read_json(text: str) -> Mapping[str, object]:
     """Read JSON with comments and trailing commas; what cannot be read says nothing."""
+    for noise in (_JSON_COMMENT, _JSON_LAST_COMMA):
+        text = noise.sub(lambda match: match.group(1) or "", text)
     try:
-        return _mapping(json.loads(_JSON_NOISE.sub(lambda match: match.group(1) or "", text)))
+        return _mapping(json.loads(text))
     except (ValueError, RecursionError):
         return {}
 

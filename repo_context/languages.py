@@ -44,7 +44,9 @@ class Language:
 
 PARSED_LANGUAGES: tuple[Language, ...] = (
     Language(name="python", comment="#", grammar=Grammar(module="tree_sitter_python", queries=("python",))),
-    Language(name="javascript", comment="//", grammar=Grammar(module="tree_sitter_javascript", queries=("javascript",))),
+    Language(
+        name="javascript", comment="//", grammar=Grammar(module="tree_sitter_javascript", queries=("javascript",))
+    ),
     Language(
         name="typescript",
         comment="//",
@@ -241,6 +243,20 @@ def language_of(path: str) -> Language | None:
         return _BY_NAME[_FILE_NAMES[name]]
     stem, dot, extension = name.rpartition(".")
     return _BY_EXTENSION.get(extension) if dot and stem else None
+
+
+_FAMILIES = {"typescript": "script", "tsx": "script", "javascript": "script", "vue": "script", "svelte": "script"}
+_FAMILIES |= {"c": "c", "cpp": "c", "cuda": "c", "python": "python", "cython": "python"}
+
+
+def family_of(path: str) -> str:
+    """Return a name that languages share whose files can use each other's definitions; empty when unknown.
+
+    >>> family_of("a.tsx") == family_of("b.js"), family_of("a.h") == family_of("b.py")
+    (True, False)
+    """
+    language = language_of(path)
+    return _FAMILIES.get(language.name, language.name) if language else ""
 
 
 def language_named(name: str) -> Language:

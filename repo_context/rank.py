@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from repo_context.definition_lookup import OWNERS, Candidate, find_definitions
 from repo_context.import_graph import ImportGraph
-from repo_context.languages import comment_marker, language_of
+from repo_context.languages import comment_marker, family_of, language_of
 from repo_context.snippet import Cursor, Snippet
 from repo_context.symbol_index import Located, SymbolIndex
 from repo_context.syntax import Definition, Import
@@ -26,7 +26,7 @@ SECOND_HAND_BOOST = 1.2
 """For files that the imported files import."""
 DEFINITION_SHARE = 0.5
 """Share of the budget that definitions may take before similar text has had its turn."""
-MAX_HITS = 48
+MAX_HITS = 96
 MAX_CANDIDATES = 40
 MAX_MISSES = 8
 """After so many snippets in a row that do not fit, no smaller one is looked for."""
@@ -140,7 +140,11 @@ def _similar_snippets(cursor: Cursor, imports: Sequence[Import], index: Index) -
     hits = index.text.search(
         _query(cursor), limit=MAX_HITS, boosts=_boosts(cursor.path, imports, index), without=cursor.path
     )
+    family = family_of(cursor.path)
     for hit in hits:
+        # Prose and other languages share words with the code at the cursor, but show nothing of how it goes on.
+        if family and family_of(hit.path) != family:
+            continue
         lines = index.lines_of(hit.path)
         if lines is not None and hit.end_line <= len(lines):
             yield Snippet(

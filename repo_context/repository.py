@@ -127,8 +127,6 @@ class Repository:
             return
         if PurePosixPath(relative).name in IGNORE_FILES:
             self._apply_new_rules()
-        if PurePosixPath(relative).name in SETTINGS_FILES:
-            self._read_settings()
         judged = self._scanner.judge_file(relative)
         if isinstance(judged, SkipReason):
             self._take_out(relative)
@@ -136,6 +134,8 @@ class Repository:
             self._update_from_disk(judged)
         else:
             self._update_from_text(judged, text)
+        if PurePosixPath(relative).name in SETTINGS_FILES:
+            self._read_settings()
 
     def remove(self, path: str | Path) -> None:
         """Take a file out of the index; nothing happens when it is not in."""

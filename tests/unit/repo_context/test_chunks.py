@@ -6,7 +6,8 @@ from repo_context.chunks import MAX_CHUNK_LINES, cut_lines
 from repo_context.languages import language_named
 
 LINES = st.lists(
-    st.sampled_from(["", "  ", "x = 1", "def f(a):", "    return a", "class A:", "    (", "'''", ")", "text"]), max_size=80
+    st.sampled_from(["", "  ", "x = 1", "def f(a):", "    return a", "class A:", "    (", "'''", ")", "text"]),
+    max_size=80,
 )
 PYTHON = language_named("python").grammar
 

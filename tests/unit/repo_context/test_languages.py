@@ -73,9 +73,7 @@ def test_names_of_languages_are_unique():
     assert len(names) == len(set(names))
 
 
-@pytest.mark.parametrize(
-    "module", ["dependency_order", "file_record", "import_graph", "languages", "syntax", "terms"]
-)
+@pytest.mark.parametrize("module", ["dependency_order", "file_record", "import_graph", "languages", "syntax", "terms"])
 def test_examples_in_docstrings_hold(module):
     results = doctest.testmod(importlib.import_module(f"repo_context.{module}"))
     assert results.attempted > 0
