@@ -46,6 +46,7 @@ class CollectionLibrary:
         self._vocabulary_size = vocabulary_size
         self._folder = folder
         self._shelves: dict[str, _Shelf] = {}
+        self._stopping = False
 
     def find(self, name: str) -> NgramCollection | None:
         """Return a collection's counts, or None when nothing of it was learned or restored."""
@@ -67,6 +68,8 @@ class CollectionLibrary:
         batch: list[_ReadFile] = []
         pending: dict[str, EncodedFile] = {}
         for file_name, path in files.items():
+            if self._stopping:
+                break
             stamp = _stamp(path)
             if _is_known(shelf.files.get(file_name), path, stamp):
                 continue
@@ -88,6 +91,10 @@ class CollectionLibrary:
     def forget(self, name: str, file_names: Iterable[str]) -> None:
         """Remove files from a collection."""
         self._remove(self._shelf(name), file_names)
+
+    def stop(self) -> None:
+        """Make a running `learn` return after the file it is at; called from any thread."""
+        self._stopping = True
 
     def restore(self, name: str) -> None:
         """Load a collection from disk if it is there and not in memory."""

@@ -1,0 +1,367 @@
+"""The engine over its local socket: starts the daemon on demand, and again when it is lost (no torch)."""
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+
+from engine import paths, wire
+from engine.api import Chunk, Completion, CompletionRequest, EngineStatus
+from engine.errors import EngineError, EngineUnavailableError, ModelFolderError
+
+_POLL_SECONDS = 0.02
+_HELLO_SECONDS = 10.0
+_EMBEDDED_MODEL = paths.PACKAGES_FOLDER / "engine" / "models" / "default"
+_QUIET_ENVIRONMENT = {
+    # Idle threads must sleep: spinning ones would take the editor's cores.
+    "OMP_WAIT_POLICY": "PASSIVE",
+    # Learning a repository in the background takes one core, not all.
+    "TOKENIZERS_PARALLELISM": "false",
+    "HF_HUB_OFFLINE": "1",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSettings:
+    """Which daemon to talk to; clients with equal settings share one."""
+
+    model: str = "default"
+    """`default`, a model folder, or a Hugging Face name in the local cache."""
+    threads: int | None = None
+    """For the daemon this client starts; None is all cores but one. Does not tell daemons apart."""
+    device: str = "auto"
+    """`auto`, `cpu`, `cuda`, `cuda:1`, ..."""
+    prompt_tokens: int | None = None
+    """Longest prompt; None is 2,048 on a CPU and the model's context on a GPU."""
+    idle_seconds: float = 900.0
+    """The daemon this client starts ends when nobody asked for anything this long."""
+    start_seconds: float = 120.0
+    """How long a start may take: a big model is read from disk."""
+
+
+class EngineClient:
+    """An `engine.api.Engine` in another process; belongs to one asyncio loop."""
+
+    def __init__(self, settings: EngineSettings) -> None:
+        """Prepare; nothing is started before the first request. `connect` finds out at once whether it works."""
+        self._settings = settings
+        self._connection: _Connection | None = None
+        self._connecting = asyncio.Lock()
+
+    @classmethod
+    async def connect(cls, settings: EngineSettings | None = None) -> "EngineClient":
+        """Reach the daemon, starting it if it does not run.
+
+        Raises:
+            ModelFolderError: the model cannot be served.
+            EngineUnavailableError: the daemon cannot be started or reached; the message says why.
+        """
+        client = cls(settings or EngineSettings())
+        await client._connected()
+        return client
+
+    async def complete(self, request: CompletionRequest) -> AsyncIterator[Chunk | Completion]:
+        """Stream `Chunk`s and end with one `Completion`; see `engine.api.Engine`."""
+        message = {"type": "complete", "request": wire.request_to_json(request)}
+        async with contextlib.aclosing(self._exchange(message)) as replies:
+            async for reply in replies:
+                yield wire.answer_from_json(reply)
+
+    async def learn(self, collection: str, files: Mapping[str, Path]) -> int:
+        """Add or refresh files in a collection; return its tokens; see `engine.api.Engine`."""
+        absolute = {name: str(Path(path).absolute()) for name, path in files.items()}
+        result = await self._result({"type": "learn", "collection": collection, "files": absolute})
+        return wire.field(result, "value", int)
+
+    async def forget(self, collection: str, names: Sequence[str]) -> None:
+        """Remove files from a collection."""
+        await self._result({"type": "forget", "collection": collection, "names": list(names)})
+
+    async def status(self) -> EngineStatus:
+        """Say what is served and held."""
+        return wire.status_from_json(wire.field(await self._result({"type": "status"}), "value", dict))
+
+    async def close(self) -> None:
+        """Let go of the connection; the process itself ends when idle."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
+
+    async def _result(self, message: wire.Message) -> wire.Message:
+        async with contextlib.aclosing(self._exchange(message)) as replies:
+            return await anext(replies)
+
+    async def _exchange(self, message: wire.Message) -> AsyncGenerator[wire.Message, None]:
+        """Send a request and yield its replies; closing aborts it.
+
+        A daemon that goes away before its first reply (it was just ending, or another request crashed it) is started
+        again, once.
+        """
+        for is_last_try in (False, True):
+            connection = await self._connected()
+            with connection.ask(message) as stream:
+                try:
+                    while not stream.finished:
+                        yield await stream.next()
+                    return
+                except _LostConnectionError:
+                    if stream.answered or is_last_try:
+                        raise
+
+    async def _connected(self) -> "_Connection":
+        async with self._connecting:
+            if self._connection is not None and self._connection.lost:
+                await self.close()
+            if self._connection is None:
+                self._connection = _Connection(*await _reach(self._settings))
+            return self._connection
+
+
+class _LostConnectionError(EngineUnavailableError):
+    """The daemon went away; `str` says so to the user."""
+
+
+@dataclass(eq=False, slots=True)
+class _Stream:
+    """The replies to one request."""
+
+    connection: "_Connection"
+    id: int
+    messages: asyncio.Queue[wire.Message | None] = field(default_factory=asyncio.Queue)
+    answered: bool = False
+    """Whether any reply came."""
+    finished: bool = False
+    """Whether nothing more is to come, so that leaving needs no abort."""
+
+    async def next(self) -> wire.Message:
+        message = await self.messages.get()
+        if message is None:
+            self.finished = True
+            raise _LostConnectionError("the engine process went away in mid-answer; the next request starts it again")
+        self.answered = True
+        self.finished = message.get("type") != "chunk"
+        if message.get("type") == "error":
+            raise wire.error_from_json(message)
+        return message
+
+    def __enter__(self) -> "_Stream":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.connection.leave(self)
+
+
+class _Connection:
+    """One socket and the requests under way on it."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.lost = False
+        self._writer = writer
+        self._streams: dict[int, _Stream] = {}
+        self._last_id = 0
+        self._reading = asyncio.create_task(self._read(reader))
+
+    def ask(self, message: wire.Message) -> _Stream:
+        self._last_id += 1
+        stream = _Stream(self, self._last_id)
+        data = wire.frame(message | {"id": stream.id})
+        self._streams[stream.id] = stream
+        if self.lost:
+            stream.messages.put_nowait(None)
+        else:
+            self._writer.write(data)
+        return stream
+
+    def leave(self, stream: _Stream) -> None:
+        """Forget a request, and abort it unless it has ended."""
+        self._streams.pop(stream.id, None)
+        if not stream.finished and not self.lost:
+            self._writer.write(wire.frame({"type": "abort", "id": stream.id}))
+
+    async def close(self) -> None:
+        self._reading.cancel()
+        self._writer.close()
+        with contextlib.suppress(OSError):
+            await self._writer.wait_closed()
+        self._lose()
+
+    async def _read(self, reader: asyncio.StreamReader) -> None:
+        try:
+            while (message := await wire.read_message(reader)) is not None:
+                stream = self._streams.get(message.get("id") or 0)
+                if stream is not None:
+                    stream.messages.put_nowait(message)
+        except EngineError:
+            self._writer.close()  # out of step with the daemon: a new connection starts afresh
+        finally:
+            self._lose()
+
+    def _lose(self) -> None:
+        self.lost = True
+        for stream in self._streams.values():
+            stream.messages.put_nowait(None)
+
+
+async def _reach(settings: EngineSettings) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect to the daemon for these settings; of several clients that find none, one starts it."""
+    socket_path = paths.runtime_folder() / f"{_identity(settings)}.sock"
+    try:
+        async with asyncio.timeout(settings.start_seconds):
+            while True:
+                streams = await _open(socket_path)
+                if streams is not None:
+                    return streams
+                async with _start_lock(socket_path):
+                    streams = await _open(socket_path)
+                    if streams is not None:
+                        return streams
+                    await _start(settings, socket_path)
+                await asyncio.sleep(_POLL_SECONDS)
+    except TimeoutError as error:
+        raise EngineUnavailableError(
+            f"the engine did not start within {settings.start_seconds:.0f} s; see {_log_path(socket_path)}"
+        ) from error
+
+
+def _identity(settings: EngineSettings) -> str:
+    """Name the daemon: other weights, another version of the packages or another device is another daemon."""
+    model = _model_argument(settings.model)
+    folder = _EMBEDDED_MODEL if model == "default" else Path(model)
+    files = [*(paths.PACKAGES_FOLDER / "engine").rglob("*.py"), *(folder.iterdir() if folder.is_dir() else ())]
+    versions = []
+    for file in sorted(files):
+        found = file.stat()
+        versions.append([str(file), found.st_size, found.st_mtime_ns])
+    # Nothing else of the settings: two clients that disagree on threads or idle time are not worth two copies of the
+    # weights.
+    key = [wire.PROTOCOL_VERSION, sys.executable, model, settings.device, settings.prompt_tokens, versions]
+    return sha256(json.dumps(key).encode()).hexdigest()[:16]
+
+
+def _model_argument(model: str) -> str:
+    """Make a folder's path absolute, since the daemon runs elsewhere; leave names as they are."""
+    folder = Path(model).expanduser()
+    return str(folder.resolve()) if model != "default" and folder.is_dir() else model
+
+
+async def _open(socket_path: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+    """Connect and greet; None when nobody answers there."""
+    try:
+        reader, writer = await asyncio.open_unix_connection(str(socket_path))
+    except (FileNotFoundError, ConnectionError):
+        return None
+    try:
+        writer.write(wire.frame({"type": "hello", "protocol": wire.PROTOCOL_VERSION}))
+        greeting = await asyncio.wait_for(wire.read_message(reader), _HELLO_SECONDS)
+    except TimeoutError as error:
+        writer.close()
+        raise EngineUnavailableError(
+            f"the engine process does not answer; end it (its number is in {_log_path(socket_path)})"
+        ) from error
+    except BaseException:
+        writer.close()
+        raise
+    if greeting is None:  # it is just ending
+        writer.close()
+        return None
+    if greeting.get("type") != "hello":
+        writer.close()
+        raise wire.error_from_json(greeting)
+    return reader, writer
+
+
+@contextlib.asynccontextmanager
+async def _start_lock(socket_path: Path) -> AsyncIterator[None]:
+    """Let one client at a time start this daemon; a killed client's lock falls open by itself."""
+    descriptor = os.open(socket_path.with_suffix(".start"), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                await asyncio.sleep(_POLL_SECONDS)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+async def _start(settings: EngineSettings, socket_path: Path) -> None:
+    """Start the daemon and wait until it serves.
+
+    Raises:
+        ModelFolderError: the model cannot be served.
+        EngineUnavailableError: the process ended before it was ready.
+    """
+    errors = socket_path.with_suffix(".stderr")
+    ready, told = os.pipe()
+    try:
+        await asyncio.to_thread(_spawn, settings, socket_path, errors, told)
+    except (OSError, subprocess.SubprocessError) as error:
+        os.close(ready)
+        raise EngineUnavailableError(f"cannot start the engine process: {error}") from error
+    finally:
+        os.close(told)
+    line = await _first_line(ready)
+    if not line:
+        raise EngineUnavailableError(f"the engine process ended at its start: {_last_line(errors)}")
+    outcome = json.loads(line)
+    if "error" in outcome:
+        kind = ModelFolderError if outcome.get("kind") == ModelFolderError.__name__ else EngineUnavailableError
+        raise kind(outcome["error"])
+
+
+def _spawn(settings: EngineSettings, socket_path: Path, errors: Path, told: int) -> None:
+    command = [sys.executable, "-P", "-m", "engine.worker", "--model", _model_argument(settings.model)]
+    command += ["--socket", str(socket_path), "--log", str(_log_path(socket_path)), "--ready-fd", str(told)]
+    command += ["--device", settings.device, "--idle-seconds", str(settings.idle_seconds)]
+    if settings.threads is not None:
+        command += ["--threads", str(settings.threads)]
+    if settings.prompt_tokens is not None:
+        command += ["--prompt-tokens", str(settings.prompt_tokens)]
+    environment = _QUIET_ENVIRONMENT | os.environ | {"PYTHONPATH": str(paths.PACKAGES_FOLDER)}
+    with errors.open("wb") as stderr:
+        # The shell puts the daemon in the background and ends, so that it is nobody's child: it outlives this process,
+        # and leaves no zombie in it when it dies first.
+        subprocess.run(
+            ["/bin/sh", "-c", '"$@" &', "sh", *command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+            cwd=socket_path.parent,
+            env=environment,
+            pass_fds=(told,),
+            start_new_session=True,
+            check=True,
+        )
+
+
+async def _first_line(descriptor: int) -> bytes:
+    """Read one line from a pipe, which this closes; empty when the other end closed it without a word."""
+    reader = asyncio.StreamReader()
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(descriptor, "rb")
+    )
+    try:
+        return await reader.readline()
+    finally:
+        transport.close()
+
+
+def _last_line(errors: Path) -> str:
+    try:
+        lines = errors.read_text(encoding="utf-8", errors="replace").split("\n")
+    except OSError:
+        return "no reason given"
+    return next((line for line in reversed(lines) if line.strip()), "no reason given")
+
+
+def _log_path(socket_path: Path) -> Path:
+    return paths.state_folder() / f"engine-{socket_path.stem}.log"

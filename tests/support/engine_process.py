@@ -1,0 +1,50 @@
+"""The daemon as a test drives it: its own home folder, and a certain end."""
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from engine.client import EngineSettings
+
+
+@contextlib.contextmanager
+def engine_home(folder: Path, model: Path, **changes: object) -> Iterator[EngineSettings]:
+    """Yield settings for a daemon of `model` below `folder`; end every daemon that was started there."""
+    before = os.environ.get("MIDFILL_HOME")
+    os.environ["MIDFILL_HOME"] = str(folder)
+    values: dict[str, Any] = {"threads": 1, "idle_seconds": 120.0, "start_seconds": 60.0} | changes
+    try:
+        yield EngineSettings(model=str(model), **values)
+    finally:
+        if before is None:
+            del os.environ["MIDFILL_HOME"]
+        else:
+            os.environ["MIDFILL_HOME"] = before
+        for process in daemons(folder):
+            kill(process, signal.SIGTERM)
+
+
+def daemons(home: Path) -> list[int]:
+    """Return the process ids of the daemons whose log lies below a home folder."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                arguments = (entry / "cmdline").read_bytes().split(b"\0")
+                if b"engine.worker" in arguments and any(part.startswith(bytes(home) + b"/") for part in arguments):
+                    found.append(int(entry.name))
+    return found
+
+
+def kill(process: int, number: int, *, wait_seconds: float = 20.0) -> None:
+    """Send a signal and wait until the process is gone."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process, number)
+    limit = time.monotonic() + wait_seconds
+    while Path(f"/proc/{process}").exists():
+        assert time.monotonic() < limit, f"process {process} did not end"
+        time.sleep(0.01)
