@@ -1,11 +1,12 @@
 """Walks a repository and decides which files may be indexed; every file left out is counted with its reason."""
 
 import os
+import re
 import stat
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from fnmatch import translate
 from pathlib import Path, PurePosixPath
 
 from pathspec import GitIgnoreSpec
@@ -50,6 +51,8 @@ SECRET_NAMES = tuple(
     )
 )
 """File name patterns that are never read, in lower case; docs/languages.md lists them for users."""
+
+_SECRET = re.compile("|".join(translate(pattern) for pattern in SECRET_NAMES))
 
 LOCK_FILES = _words(
     """package-lock.json npm-shrinkwrap.json yarn.lock pnpm-lock.yaml composer.lock poetry.lock pdm.lock uv.lock
@@ -152,7 +155,7 @@ class Scanner:
     def _judge(self, absolute: Path, path: str, status: os.stat_result | None) -> ScannedFile | SkipReason:
         """Decide by name, then by ignore rules, then by what the file system says."""
         name = PurePosixPath(path).name.lower()
-        if any(fnmatchcase(name, pattern) for pattern in SECRET_NAMES):
+        if _SECRET.match(name):
             return SkipReason.SECRET
         if status is not None and stat.S_ISLNK(status.st_mode):
             return self._judge_link(absolute)

@@ -383,7 +383,7 @@ def _import(row: Sequence[object]) -> Import:
     assert isinstance(line, int)
     return Import(
         module=str(module),
-        names=tuple(ImportedName(name, bound) for name, bound in json.loads(names)),
+        names=tuple(ImportedName(*line.split("\t")) for line in names.split("\n")) if names else (),
         alias=str(alias),
         wildcard=bool(wildcard),
         line=line,
@@ -417,11 +417,16 @@ def _write_file(connection: sqlite3.Connection, record: FileRecord, table: Chunk
     connection.executemany(
         "INSERT INTO imports VALUES (?, ?, ?, ?, ?, ?, ?)",
         [
-            (file, number, item.module, json.dumps(item.names), item.alias, item.wildcard, item.line)
+            (file, number, item.module, _joined(item.names), item.alias, item.wildcard, item.line)
             for number, item in enumerate(record.imports)
         ],
     )
     connection.execute("INSERT INTO chunks VALUES (?, ?)", (file, data))
+
+
+def _joined(names: Iterable[ImportedName]) -> str:
+    """Write names one a line, name and alias apart by a tab; neither holds white space of its own."""
+    return "\n".join("\t".join(name) for name in names)
 
 
 def _pack(table: ChunkTable) -> bytes:

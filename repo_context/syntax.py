@@ -233,7 +233,7 @@ def _collect_import(imports: dict[int, _ImportParts], captures: _Captures, encod
     if "import.name" in captures:
         # Where a broader pattern took the whole path for a module (Java's static imports), the one with names is right.
         parts.module = module
-        name = _text(captures["import.name"][0], encoded)
+        name = " ".join(_text(captures["import.name"][0], encoded).split())
         parts.names.append(ImportedName(name, alias or name))
     elif alias:
         parts.alias = alias

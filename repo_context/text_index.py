@@ -328,7 +328,8 @@ class _Segment:
             ]
             or [empty]
         )
-        order = np.argsort(ids, kind="stable")
+        # Not a stable sort: the order of documents within a term adds nothing to any sum, and this one is faster.
+        order = np.argsort(ids)
         terms, firsts = np.unique(ids[order], return_index=True)
         pointers = np.append(firsts, len(ids)).astype(np.int64)
         return cls(files=files, terms=terms, pointers=pointers, documents=documents[order], counts=counts[order])

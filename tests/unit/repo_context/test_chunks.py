@@ -1,3 +1,5 @@
+import itertools
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,7 +17,7 @@ PYTHON = language_named("python").grammar
 def check(ranges, lines):
     """Chunks are short, in order, do not overlap, begin and end with text, and leave out blank lines only."""
     assert all(0 < end - start <= MAX_CHUNK_LINES for start, end in ranges)
-    assert all(before[1] <= after[0] for before, after in zip(ranges, ranges[1:], strict=False))
+    assert all(before[1] <= after[0] for before, after in itertools.pairwise(ranges))
     assert all(lines[start].strip() and lines[end - 1].strip() for start, end in ranges)
     covered = {row for start, end in ranges for row in range(start, end)}
     assert {row for row, line in enumerate(lines) if line.strip()} <= covered

@@ -105,7 +105,7 @@ def test_only_files_that_changed_are_parsed_again(reopen, root):
     (root / "web/draw.ts").unlink()
     repository = reopen()
     assert repository.summary().reparsed == 2
-    assert paths(repository) == sorted([*INDEXED, "new.py"][:4] + ["new.py", "web/index.ts"])
+    assert paths(repository) == sorted([*[*INDEXED, "new.py"][:4], "new.py", "web/index.ts"])
     assert [item.name for item in repository.definitions_in("app/models.py")] == ["Order", "Basket"]
 
 
@@ -323,7 +323,7 @@ def test_a_deep_tree_of_many_files_is_scanned_parsed_and_searched(tmp_path):
     write(root, {f"p{number % 9}/m{number}.py": f"def thing_{number}(): pass\n" for number in range(130)})
     with Repository.open(root, index_folder=tmp_path / "index") as repository:
         assert repository.summary().reparsed == 130
-        assert [s.path for s in ask(repository, "thing_77(")][0] == "p5/m77.py"
+        assert next(s.path for s in ask(repository, "thing_77(")) == "p5/m77.py"
 
 
 def test_closing_twice_is_harmless(root, tmp_path):

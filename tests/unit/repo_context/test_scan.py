@@ -92,8 +92,8 @@ def test_a_virtual_environment_is_known_under_any_name(tmp_path):
 
 @pytest.mark.parametrize(
     "name",
-    [".env", ".env.local", "prod.env", "server.pem", "id_rsa", "id_ed25519.pub", "credentials", "Credentials.JSON"]
-    + ["secrets.yaml", ".netrc", ".npmrc", ".pypirc", "key.p12", "terraform.tfvars", "client_secret_1.json", "x.KEY"],
+    """.env .env.local prod.env server.pem id_rsa id_ed25519.pub credentials Credentials.JSON secrets.yaml .netrc .npmrc
+    .pypirc key.p12 terraform.tfvars client_secret_1.json x.KEY""".split(),  # noqa: SIM905
 )
 def test_files_that_may_hold_secrets_are_never_read(tmp_path, name):
     write(tmp_path, {name: "", f"sub/{name}": ""})
