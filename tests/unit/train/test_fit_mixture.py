@@ -28,7 +28,6 @@ def test_a_fitted_mixture_is_written_and_trusts_the_better_part(tmp_path: Path) 
     assert report.both < report.cache + 0.3, "a few hundred tokens do not move the built-in weights all the way"
     shift = read(folder).mixture.with_network[..., 0] - Mixture.default().with_network[..., 0]
     assert shift.min() < -0.1, "weight moved away from the network"
-    assert shift.max() <= 1e-3
 
 
 def test_the_command_prints_bits_per_token(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
