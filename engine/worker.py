@@ -208,4 +208,7 @@ def _resident_bytes() -> int:
 _STARTED = time.monotonic()
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    logging.shutdown()
+    # Everything is saved and closed; tearing torch down would only hold the memory for another second.
+    os._exit(status)

@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from lsp_server.running_engines import running_engines
 
 def engine_process_ids(home: Path) -> list[int]:
     """Return the engine processes that serve a home now."""
-    return [status.process_id for _, status in asyncio.run(running_engines(home / "run")) if status is not None]
+    with ThreadPoolExecutor(1) as thread:  # the caller may be in a loop of its own
+        running = thread.submit(lambda: asyncio.run(running_engines(home / "run"))).result()
+    return [status.process_id for _, status in running if status is not None]
 
 
 @contextmanager

@@ -40,11 +40,20 @@ def daemons(home: Path) -> list[int]:
     return found
 
 
+def is_alive(process: int) -> bool:
+    """Return whether a process runs; one that has ended and was not yet collected does not."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return False
+    return fields[0] != "Z"
+
+
 def kill(process: int, number: int, *, wait_seconds: float = 20.0) -> None:
     """Send a signal and wait until the process is gone."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(process, number)
     limit = time.monotonic() + wait_seconds
-    while Path(f"/proc/{process}").exists():
+    while is_alive(process):
         assert time.monotonic() < limit, f"process {process} did not end"
         time.sleep(0.01)
