@@ -17,7 +17,7 @@ _FILES_AT_ONCE: Final = 64
 """Files in one lesson: completions get their turn between two of them."""
 _LONGEST_PAUSE: Final = 60.0
 _CLOSE_SECONDS: Final = 1.0
-_TRUSTED_SECONDS: Final = 2.0
+_TRUSTED_SECONDS: Final = 0.5
 """How long after its last answer an engine is taken to be there."""
 _PROBE_SECONDS: Final = 0.5
 """How long an engine may take to say how it is; a busy one does so within milliseconds."""

@@ -32,15 +32,14 @@ def main() -> int:
     questions, replies = _take_streams()
     os.nice(_POLITENESS)
     try:
-        repository = Repository.open(root, on_progress=_Reporter(replies).report)
+        with Repository.open(root, on_progress=_Reporter(replies).report) as repository:
+            _serve(repository, token_counter(model), questions, replies)
     except RepoContextError as error:
         write_message(replies, {"failed": str(error)})
         return 1
-    with repository:
-        _announce(repository, replies)
-        count_tokens = token_counter(model)
-        while (question := read_message(questions)) is not None:
-            write_message(replies, _answer(repository, question, count_tokens))
+    except BrokenPipeError:
+        # Nobody listens any more, and nobody must see what else goes wrong when the stream is closed.
+        os._exit(1)
     return 0
 
 
@@ -59,6 +58,14 @@ def write_message(stream: IO[bytes], message: dict[str, Any]) -> None:
     body = json.dumps(message, separators=(",", ":")).encode()
     stream.write(len(body).to_bytes(4) + body)
     stream.flush()
+
+
+def _serve(
+    repository: Repository, count_tokens: Callable[[str], int], questions: IO[bytes], replies: IO[bytes]
+) -> None:
+    _announce(repository, replies)
+    while (question := read_message(questions)) is not None:
+        write_message(replies, _answer(repository, question, count_tokens))
 
 
 def _take_streams() -> tuple[IO[bytes], IO[bytes]]:

@@ -37,11 +37,14 @@ def tokenizer_folder(model: str) -> Path | None:
     folder = Path(model).expanduser()
     if folder.is_dir():
         return folder if (folder / "tokenizer.json").is_file() else None
-    if model.count("/") != 1:
+    if model.count("/") != 1 or model.startswith((".", "/", "~")):
         return None
     from huggingface_hub import try_to_load_from_cache
 
-    cached = try_to_load_from_cache(model, "tokenizer.json")
+    try:
+        cached = try_to_load_from_cache(model, "tokenizer.json")
+    except ValueError:  # no name that a model could have
+        return None
     return Path(cached).parent if isinstance(cached, str) else None
 
 

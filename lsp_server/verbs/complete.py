@@ -19,11 +19,13 @@ from lsp_server.document import split_lines
 from lsp_server.settings import LengthMode, Settings
 from lsp_server.shared_engine import connect_shared_engine
 from lsp_server.token_counter import token_counter
+from lsp_server.verbs.bars import waiting_bar
 from lsp_server.verbs.complaints import BadInputError
 from lsp_server.verbs.place import Place, read_place, without_line_rest
 from lsp_server.verbs.repository import opened
 from repo_context.snippet import Cursor, Snippet
 
+_FILES_AT_ONCE: Final = 100
 _LINES_ABOVE: Final = 5
 _LINES_BELOW: Final = 3
 
@@ -60,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     answer = asyncio.run(_complete(work))
     if work.errors:
         raise work.errors[0]
-    work.milliseconds |= answer.timings
+    work.milliseconds = dict(answer.timings) | work.milliseconds
     work.milliseconds["total"] = (perf_counter() - start) * 1000
     actual = whole.line_after if arguments.erase_line_rest else None
     print(json.dumps(_as_json(work, answer, actual), indent=2) if arguments.json else _as_text(work, answer, actual))
@@ -83,16 +85,28 @@ def _look_around(work: _Run, root: Path) -> None:
 
 async def _complete(work: _Run) -> Answer:
     start = perf_counter()
+    if sys.stderr.isatty():
+        print("reaching the engine …", end="\r", file=sys.stderr, flush=True)
     engine = await connect_shared_engine(work.settings)
     work.milliseconds["engine start"] = (perf_counter() - start) * 1000
     try:
         if work.snapshot.root is not None:
             start = perf_counter()
-            await engine.learn(work.snapshot.root, work.files)
+            await _learn(engine, work.snapshot.root, work.files)
             work.milliseconds["learn"] = (perf_counter() - start) * 1000
         return await _ask(engine, work)
     finally:
         await engine.close()
+
+
+async def _learn(engine: Engine, collection: str, files: Mapping[str, Path]) -> None:
+    """Have the engine learn a repository, or what changed in it; shown where a person is waiting."""
+    names = list(files)
+    with waiting_bar("learning", total=len(files)) as bar:
+        for start in range(0, len(names), _FILES_AT_ONCE):
+            lesson = {name: files[name] for name in names[start : start + _FILES_AT_ONCE]}
+            await engine.learn(collection, lesson)
+            bar.update(len(lesson))
 
 
 async def _ask(engine: Engine, work: _Run) -> Answer:

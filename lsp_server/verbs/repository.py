@@ -1,10 +1,10 @@
 """Opens a repository's index for a verb, with a progress bar where a person is looking."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from lsp_server.verbs.bars import waiting_bar
 from repo_context.repository import Repository
 from repo_context.snippet import IndexProgress
 
@@ -16,9 +16,7 @@ def opened(root: Path) -> Iterator[Repository]:
     Raises:
         RepoContextError: the folder cannot be indexed.
     """
-    from tqdm import tqdm
-
-    bar = tqdm(unit="file", desc=f"indexing {root.name}", leave=False, disable=not sys.stderr.isatty(), delay=0.3)
+    bar = waiting_bar(f"indexing {root.name}")
 
     def show(progress: IndexProgress) -> None:
         bar.total = progress.total
