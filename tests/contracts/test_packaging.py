@@ -7,14 +7,21 @@ import sys
 import tarfile
 import venv
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = {"engine", "lsp_server", "repo_context", "train"}
-DECOYS = ("engine/__init__.py", "lsp_server/__init__.py", "repo_context.py", "train.py", "json.py", "torch.py", "midfill.py")
+DECOYS = (
+    "engine/__init__.py",
+    "lsp_server/__init__.py",
+    "repo_context.py",
+    "train.py",
+    "json.py",
+    "torch.py",
+    "midfill.py",
+)
 
 pytestmark = pytest.mark.slow
 
@@ -51,14 +58,14 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def hostile(tmp_path: Path) -> Iterator[Path]:
+def hostile(tmp_path: Path) -> Path:
     """A repository whose top level carries our names and the standard library's."""
     for decoy in DECOYS:
         path = tmp_path / decoy
         path.parent.mkdir(exist_ok=True)
         path.write_text("raise SystemExit('a file of the user was imported')\n")
     (tmp_path / "shop.py").write_text("def total(prices):\n    return sum(\n")
-    yield tmp_path
+    return tmp_path
 
 
 def test_the_wheel_has_one_top_level_name(wheel: Path) -> None:
@@ -79,7 +86,8 @@ def test_the_wheel_carries_everything_that_runs(wheel: Path) -> None:
 
 def test_the_source_distribution_builds_the_same_wheel_contents(distributions: Path, wheel: Path) -> None:
     (archive,) = distributions.glob("*.tar.gz")
-    packed = {name.partition("/")[2] for name in tarfile.open(archive).getnames()}
+    with tarfile.open(archive) as opened:
+        packed = {name.partition("/")[2] for name in opened.getnames()}
     carried = {
         name.removeprefix("midfill/packages/")
         for name in zipfile.ZipFile(wheel).namelist()
@@ -100,7 +108,12 @@ def test_the_installed_command_runs_inside_a_hostile_repository(installed: Path,
     home = hostile.parent / f"{hostile.name}-home"
     _completes([str(installed)], hostile, home)
     imported = subprocess.run(
-        [installed, "doctor", "--json"], cwd=hostile, env=_environment(home), capture_output=True, text=True, check=False
+        [installed, "doctor", "--json"],
+        cwd=hostile,
+        env=_environment(home),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert str(ROOT) not in imported.stdout, "the wheel runs its own packages, not the checkout's"
     assert "Traceback" not in imported.stderr
@@ -125,7 +138,7 @@ def _completes(command: list[str], repository: Path, home: Path) -> None:
     )
     try:
         assert result.returncode == 0, result.stderr
-        assert "text" in json.loads(result.stdout)
+        assert "completion" in json.loads(result.stdout)
     finally:
         _stop_engine(home)
 
