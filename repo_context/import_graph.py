@@ -39,6 +39,7 @@ class ImportGraph:
         self._modules: _ModulePaths | None = None
         self._resolved: dict[str, tuple[ResolvedImport, ...]] = {}
         self._importers: dict[str, set[str]] = {}
+        self._unresolved: set[str] | None = None
 
     def add(self, path: str, statements: tuple[Import, ...]) -> None:
         """Add or replace one file's imports."""
@@ -99,11 +100,15 @@ class ImportGraph:
         return self._modules
 
     def _resolve_all(self) -> None:
-        for path in self._statements:
-            if path not in self._resolved:
-                self.imports_of(path)
+        if self._unresolved is None:
+            self._unresolved = {path for path in self._statements if path not in self._resolved}
+        for path in sorted(self._unresolved):
+            self.imports_of(path)
+        self._unresolved.clear()
 
     def _forget_one(self, path: str) -> None:
+        if self._unresolved is not None:
+            self._unresolved.add(path)
         for item in self._resolved.pop(path, ()):
             self._importers[item.target].discard(path)
 
@@ -112,6 +117,7 @@ class ImportGraph:
         self._modules = None
         self._resolved.clear()
         self._importers.clear()
+        self._unresolved = None
 
 
 def depends_on(imports: Mapping[str, tuple[Import, ...]]) -> dict[str, list[str]]:

@@ -6,9 +6,8 @@ loaded raises `GrammarMissingError`; callers report it, and index the file as pl
 
 import importlib
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
-from pathlib import PurePosixPath
 
 from tree_sitter import Language as TreeSitterLanguage
 from tree_sitter import Query
@@ -230,6 +229,7 @@ _BY_EXTENSION: dict[str, Language] = {
 }
 
 
+@lru_cache(maxsize=1 << 16)
 def language_of(path: str) -> Language | None:
     """Return the language of a path by its file name or extension; None when neither says.
 
@@ -238,7 +238,7 @@ def language_of(path: str) -> Language | None:
     >>> language_of("notes.unknown") is None
     True
     """
-    name = PurePosixPath(path).name.lower()
+    name = path.rpartition("/")[2].lower()
     if name in _FILE_NAMES:
         return _BY_NAME[_FILE_NAMES[name]]
     stem, dot, extension = name.rpartition(".")

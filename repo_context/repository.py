@@ -1,5 +1,6 @@
 """The door to repo_context: open a repository, tell it what changed, and ask what helps at a cursor."""
 
+import os
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Sequence
@@ -61,6 +62,7 @@ class Repository:
     def __init__(self, root: Path, store: Store) -> None:
         """Use `Repository.open`."""
         self.root = root
+        self._root_text = str(root).rstrip("/")
         self._store = store
         self._scanner = Scanner(root)
         self._files: dict[str, _Held] = {}
@@ -419,7 +421,8 @@ class Repository:
 
     def _is_as_indexed(self, path: str, held: _Held) -> bool:
         try:
-            status = (self.root / path).lstat()
+            # Dozens of times a question: plain text joins much faster than paths do.
+            status = os.lstat(f"{self._root_text}/{path}")
         except OSError:
             return False
         return (status.st_mtime_ns, status.st_size) == (held.mtime_ns, held.size)
