@@ -54,8 +54,7 @@ async def client(repository: Path, home: Path) -> AsyncIterator[LspClient]:
 
 
 def _ready(status: dict) -> bool:
-    (folder,) = status["folders"]
-    return status["engine"]["state"] == "ready" and folder["state"] == "ready"
+    return status["engine"]["state"] == "ready" and [folder["state"] for folder in status["folders"]] == ["ready"]
 
 
 @pytest.fixture(scope="module", autouse=True)
