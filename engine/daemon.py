@@ -30,6 +30,8 @@ log = logging.getLogger("midfill.engine")
 
 _T = TypeVar("_T")
 _LEARNING_NICENESS = 10
+_SAVE_SECONDS = 3.0
+"""A repository is learned in many small lessons; saving writes all of it."""
 _IDLE_CHECKS = 20
 """How many times the idle clock is looked at before it runs out."""
 
@@ -88,6 +90,7 @@ class Daemon:
         self._restored: set[str] = set()
         self._restoring: set[asyncio.Task[None]] = set()
         self._lessons = 0
+        self._saving: asyncio.TimerHandle | None = None
         self._inference = ThreadPoolExecutor(1, "inference")
         self._learning = ThreadPoolExecutor(1, "learning", initializer=_lower_priority)
 
@@ -102,6 +105,8 @@ class Daemon:
             for job in self._jobs():
                 job.cancelled.set()
             self._library.stop()
+            if self._saving is not None:
+                self._saving.cancel()
             for helper in helpers:
                 helper.cancel()
             await asyncio.gather(*helpers, return_exceptions=True)
@@ -266,15 +271,18 @@ class Daemon:
             await self._learn(lambda: self._library.restore(collection))
 
     async def _learn(self, call: Callable[[], _T]) -> _T:
-        """Run one call on the learning thread; save when it was the last."""
+        """Run one call on the learning thread; save once no other has followed for a while."""
+        loop = asyncio.get_running_loop()
         self._lessons += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._learning, _logged(call))
+            return await loop.run_in_executor(self._learning, _logged(call))
         finally:
             self._lessons -= 1
             self._last_used = time.monotonic()
-            if not self._lessons and not self._stopping.is_set():
-                self._learning.submit(self._save)
+            if self._saving is not None:
+                self._saving.cancel()
+            if not self._stopping.is_set():
+                self._saving = loop.call_later(_SAVE_SECONDS, self._learning.submit, self._save)
 
     def _save(self) -> None:
         try:
