@@ -57,7 +57,7 @@ class _Held:
 
 
 class Repository:
-    """An indexed repository: one object of one thread; open it in the process that asks it."""
+    """An indexed repository, for one caller at a time; open it in the process that asks it."""
 
     def __init__(self, root: Path, store: Store) -> None:
         """Use `Repository.open`."""
@@ -221,16 +221,17 @@ class Repository:
     def _load(self, files: Sequence[ScannedFile]) -> set[str]:
         """Take over from disk what is still true there; forget files that are gone. Returns the paths taken over."""
         present = {file.path: file for file in files}
-        self._text.vocabulary = self._store.vocabulary()
         tables: dict[str, ChunkTable] = {}
         gone = []
-        for stored in self._store.files():
-            file = present.get(stored.path)
-            if file is None:
-                gone.append(stored.path)
-            elif _is_same(stored.stamp, file):
-                tables[stored.path] = stored.table
-                self._hold_stored(stored)
+        with self._store.reading():
+            self._text.vocabulary = self._store.vocabulary()
+            for stored in self._store.files():
+                file = present.get(stored.path)
+                if file is None:
+                    gone.append(stored.path)
+                elif _is_same(stored.stamp, file):
+                    tables[stored.path] = stored.table
+                    self._hold_stored(stored)
         self._text.add(tables)
         self._store.note(removed=[*gone, *(path for path in self._store.skipped() if path not in present)])
         return set(tables)

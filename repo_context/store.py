@@ -89,7 +89,7 @@ def default_index_folder(root: Path) -> Path:
 
 
 class Store:
-    """The index of one repository on disk; not for several threads."""
+    """The index of one repository on disk; for one caller at a time, from whichever thread."""
 
     def __init__(self, folder: Path, connection: sqlite3.Connection, lock: int | None) -> None:
         self.folder = folder
@@ -129,7 +129,17 @@ class Store:
             _delete_database(self.folder)
             self._connection = _open_for_writing(self.folder, root)
         else:
-            self._connection = _create(sqlite3.connect(":memory:"), root)
+            self._connection = _create(sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False), root)
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Let all reads inside see one state of the index, whatever another process writes meanwhile."""
+        with _corruption_reported():
+            self._connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._connection.rollback()
 
     def stamps(self) -> dict[str, Stamp]:
         """Return path → stamp of every file stored."""
@@ -280,11 +290,11 @@ def _open_for_writing(folder: Path, root: Path) -> sqlite3.Connection:
     database = folder / DATABASE
     try:
         if database.exists():
-            return _checked(sqlite3.connect(database, isolation_level=None), root)
+            return _checked(sqlite3.connect(database, isolation_level=None, check_same_thread=False), root)
     except (sqlite3.Error, CorruptIndexError):
         _delete_database(folder)
     try:
-        connection = sqlite3.connect(database, isolation_level=None)
+        connection = sqlite3.connect(database, isolation_level=None, check_same_thread=False)
         database.chmod(0o600)
         connection.execute("PRAGMA journal_mode = WAL")
         return _create(_configured(connection), root)
@@ -298,9 +308,9 @@ def _open_for_reading(folder: Path, root: Path) -> sqlite3.Connection:
     """Open the database that another process writes; when it cannot be read, an empty one in memory."""
     try:
         uri = f"{(folder / DATABASE).as_uri()}?mode=ro"
-        return _checked(sqlite3.connect(uri, uri=True, isolation_level=None), root)
+        return _checked(sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False), root)
     except (sqlite3.Error, CorruptIndexError):
-        return _create(sqlite3.connect(":memory:", isolation_level=None), root)
+        return _create(sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False), root)
 
 
 def _configured(connection: sqlite3.Connection) -> sqlite3.Connection:

@@ -199,3 +199,18 @@ def test_a_reader_of_a_damaged_index_starts_empty_and_leaves_it_alone(root, tmp_
     assert len(writer.stamps()) == 1
     writer.close()
     reader.close()
+
+
+def test_a_reader_sees_one_state_while_another_process_writes(root, tmp_path):
+    writer = filled(root, tmp_path / "index")
+    reader = Store.open(tmp_path / "index", root)
+    with reader.reading():
+        before = reader.vocabulary()
+        vocabulary = dict(before)
+        late = record("late.py", "class Afterwards: pass\n")
+        writer.write([(late, table_of(late, vocabulary))], vocabulary)
+        assert [item.path for item in reader.files()] == [record().path]
+    assert len(reader.vocabulary()) > len(before)
+    assert len(list(reader.files())) == 2
+    writer.close()
+    reader.close()
