@@ -76,7 +76,8 @@ class IndexProcess:
         self._task: asyncio.Task[None] | None = None
         self._work = asyncio.Event()
         self._wanted: _Wanted | None = None
-        self._edits: dict[str, dict[str, Any]] = {}
+        self._edits: dict[str, Callable[[], dict[str, Any]]] = {}
+        self._due: dict[str, Callable[[], dict[str, Any]]] = {}
         self._gathering: asyncio.TimerHandle | None = None
         self._answers: dict[str, tuple[Snippet, ...]] = {}
 
@@ -99,18 +100,28 @@ class IndexProcess:
         done, _ = await asyncio.wait({answer}, timeout=wait)
         return answer.result() if done else self._answers.get(cursor.path, ())
 
-    def update(self, name: str, text: str | None) -> None:
-        """Tell the index of a file's new text, or with None to read it again from disk; gathered over a pause."""
-        self._edits[name] = {"do": "update", "path": name, "text": text}
+    def update(self, name: str, read_text: Callable[[], str] | None) -> None:
+        """Tell the index of a file's new text, or with None to read it again from disk; gathered over a pause.
+
+        The text is asked for when the pause has come, not at every keystroke.
+        """
+        self._due.pop(name, None)
+        self._edits[name] = lambda: {"do": "update", "path": name, "text": read_text() if read_text else None}
         if self._gathering is not None:
             self._gathering.cancel()
-        self._gathering = asyncio.get_running_loop().call_later(_GATHER_SECONDS, self._work.set)
+        self._gathering = asyncio.get_running_loop().call_later(_GATHER_SECONDS, self._pause_came)
 
     def remove(self, name: str) -> None:
         """Tell the index that a file is gone."""
         self.files.pop(name, None)
         self._answers.pop(name, None)
-        self._edits[name] = {"do": "remove", "path": name}
+        self._edits.pop(name, None)
+        self._due[name] = lambda: {"do": "remove", "path": name}
+        self._work.set()
+
+    def _pause_came(self) -> None:
+        self._due |= self._edits
+        self._edits.clear()
         self._work.set()
 
     async def close(self) -> None:
@@ -196,9 +207,9 @@ class IndexProcess:
             wanted, self._wanted = self._wanted, None
             await self._find_snippets(wanted)
             return True
-        if self._edits:
-            name = next(iter(self._edits))
-            reply = await self._ask(self._edits.pop(name))
+        if self._due:
+            name = next(iter(self._due))
+            reply = await self._ask(self._due.pop(name)())
             if reply.get("holds") and name not in self.files:
                 self.files[name] = self.root / name
                 self._on_new_file(name, self.files[name])
@@ -206,7 +217,7 @@ class IndexProcess:
         return False
 
     async def _find_snippets(self, wanted: _Wanted) -> None:
-        if wanted.answer.cancelled():
+        if wanted.answer.done():
             return
         cursor = wanted.cursor
         question = {"do": "snippets", "path": cursor.path, "prefix": cursor.prefix, "suffix": cursor.suffix}

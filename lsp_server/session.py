@@ -116,7 +116,7 @@ class Session:
         self.documents[uri] = document = document.edited(edits, version=version)
         name, index = self._index_of(uri)
         if index is not None:
-            index.update(name, encodable(document.text))
+            index.update(name, document_text(document))
 
     def save_document(self, uri: str) -> None:
         """Learn what has just been written to disk."""
@@ -137,7 +137,7 @@ class Session:
         if path is None or index is None or not path.is_file():
             return
         document = self.documents.get(uri)
-        index.update(name, encodable(document.text) if document else None)
+        index.update(name, document_text(document) if document else None)
         if name in index.files:
             self.engine.teach(str(index.root), {name: path})
 
@@ -258,7 +258,7 @@ class Session:
         for document in self.documents.values():
             name, holder = self._index_of(document.uri)
             if holder is index:
-                index.update(name, encodable(document.text))
+                index.update(name, document_text(document))
         self.engine.teach(str(index.root), index.files)
 
     def _teach_everything(self) -> None:
@@ -288,6 +288,11 @@ class Session:
         task = asyncio.ensure_future(work)
         self._loose_ends.add(task)
         task.add_done_callback(self._loose_ends.discard)
+
+
+def document_text(document: Document) -> Callable[[], str]:
+    """Return a function that puts a document's text together for a process that must encode it."""
+    return lambda: encodable(document.text)
 
 
 def encodable(text: str) -> str:
