@@ -228,21 +228,29 @@ async def _reach(settings: EngineSettings) -> tuple[asyncio.StreamReader, asynci
         raise EngineUnavailableError(
             f"the engine did not start within {settings.start_seconds:.0f} s; see {_log_path(socket_path)}"
         ) from error
+    except OSError as error:
+        raise EngineUnavailableError(f"cannot reach the engine at {socket_path}: {error.strerror or error}") from error
 
 
 def _identity(settings: EngineSettings) -> str:
     """Name the daemon: other weights, another version of the packages or another device is another daemon."""
     model = _model_argument(settings.model)
     folder = _EMBEDDED_MODEL if model == "default" else Path(model)
-    files = [*(paths.PACKAGES_FOLDER / "engine").rglob("*.py"), *(folder.iterdir() if folder.is_dir() else ())]
-    versions = []
-    for file in sorted(files):
-        found = file.stat()
-        versions.append([str(file), found.st_size, found.st_mtime_ns])
+    versions = [*_versions(paths.PACKAGES_FOLDER / "engine", "**/*.py"), *_versions(folder, "*")]
     # Nothing else of the settings: two clients that disagree on threads or idle time are not worth two copies of the
     # weights.
     key = [wire.PROTOCOL_VERSION, sys.executable, model, settings.device, settings.prompt_tokens, versions]
     return sha256(json.dumps(key).encode()).hexdigest()[:16]
+
+
+def _versions(folder: Path, pattern: str) -> list[tuple[str, int, int]]:
+    """What tells two versions of a folder's files apart; files that cannot be looked at are the daemon's to name."""
+    found = []
+    for path in sorted(folder.glob(pattern)):
+        with contextlib.suppress(OSError):
+            status = path.stat()
+            found.append((str(path), status.st_size, status.st_mtime_ns))
+    return found
 
 
 def _model_argument(model: str) -> str:

@@ -297,7 +297,7 @@ class Daemon:
 
     async def _watch_idle(self) -> None:
         while True:
-            await asyncio.sleep(self._idle_seconds / _IDLE_CHECKS)
+            await asyncio.sleep(max(0.05, self._idle_seconds / _IDLE_CHECKS))
             busy = self._running or self._waiting or self._lessons
             if not busy and time.monotonic() - self._last_used >= self._idle_seconds:
                 log.info("nobody asked for anything for %.0f s: ending", self._idle_seconds)
