@@ -226,20 +226,30 @@ def _write_weights(folder: Path, tensors: Mapping[str, Tensor], shard_bytes: int
     for stale in (*folder.glob("model-*-of-*.safetensors"), folder / _INDEX, folder / _SINGLE):
         stale.unlink(missing_ok=True)
     if len(shards) == 1:
-        save_file(shards[0], folder / _SINGLE, metadata={"format": "pt"})
+        _save_shard(shards[0], folder / _SINGLE)
         return
     weight_map: dict[str, str] = {}
     for number, shard in enumerate(shards, start=1):
         name = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
-        save_file(shard, folder / name, metadata={"format": "pt"})
+        _save_shard(shard, folder / name)
         weight_map |= dict.fromkeys(shard, name)
     total = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
     _write_json(folder / _INDEX, {"metadata": {"total_size": total}, "weight_map": weight_map})
 
 
+def _save_shard(shard: dict[str, Tensor], path: Path) -> None:
+    save_file(shard, path, metadata={"format": "pt"})
+    path.chmod(0o644)  # the library makes it private; a model folder is for every user who may read the others
+
+
 def _read_mixture(folder: Path) -> Mixture:
     path = folder / "mixture.json"
-    return Mixture.from_json(_read_json(path)) if path.exists() else Mixture.default()
+    if not path.exists():
+        return Mixture.default()
+    try:
+        return Mixture.from_json(_read_json(path))
+    except ModelFolderError as error:
+        raise ModelFolderError(f"{folder}: {error}") from error
 
 
 def _read_json(path: Path) -> dict[str, Any]:
