@@ -1,9 +1,9 @@
 """Every error the engine raises on purpose; each message says what to do.
 
-    EngineError
-    ├── ModelFolderError        a model folder cannot be read or written
-    ├── PromptError             a prompt cannot be built from what was given
-    └── EngineUnavailableError  the engine process cannot be started or reached
+EngineError
+├── ModelFolderError        a model folder cannot be read or written
+├── PromptError             a prompt cannot be built from what was given
+└── EngineUnavailableError  the engine process cannot be started or reached
 """
 
 

@@ -246,8 +246,9 @@ def _read_mixture(folder: Path) -> Mixture:
     path = folder / "mixture.json"
     if not path.exists():
         return Mixture.default()
+    raw = _read_json(path)
     try:
-        return Mixture.from_json(_read_json(path))
+        return Mixture.from_json(raw)
     except ModelFolderError as error:
         raise ModelFolderError(f"{folder}: {error}") from error
 
