@@ -1,38 +1,49 @@
 """Indexing shown in the editor through `$/progress`, where the client can show it."""
 
-import logging
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final, Protocol
 from uuid import uuid4
 
 from lsprotocol import types
 
-from lsp_server.handlers.lifecycle import ask_client
 from repo_context.snippet import IndexProgress
 
-if TYPE_CHECKING:
-    from lsp_server.server import MidfillServer
-
-log = logging.getLogger("midfill.index")
-
 _NOT_YET: Final = ""
+
+
+class Client(Protocol):
+    """Whom to show it to."""
+
+    @property
+    def shows_progress(self) -> bool:
+        """Whether it can be shown at all."""
+
+    def tell(self, method: str, params: object) -> None:
+        """Send a notification."""
+
+    async def ask(self, method: str, params: object) -> Any:
+        """Send a request and wait for its answer."""
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do work in the background."""
 
 
 class ProgressReports:
     """One progress line for each folder that is being indexed."""
 
-    def __init__(self, server: "MidfillServer") -> None:
-        self._server = server
+    def __init__(self, client: Client) -> None:
+        self._client = client
         self._tokens: dict[Path, str] = {}
 
     def on_progress(self, root: Path, progress: IndexProgress) -> None:
         """Show how far indexing has come."""
-        if not self._server.session.client.shows_progress:
+        if not self._client.shows_progress:
             return
         token = self._tokens.get(root)
         if token is None:
             self._tokens[root] = _NOT_YET
-            self._server.spawn(self._begin(root))
+            self._client.spawn(self._begin(root))
         elif token is not _NOT_YET:
             percentage = 100 * progress.done // max(progress.total, 1)
             message = f"{progress.done}/{progress.total} files"
@@ -47,7 +58,7 @@ class ProgressReports:
     async def _begin(self, root: Path) -> None:
         token = str(uuid4())
         params = types.WorkDoneProgressCreateParams(token=token)
-        await ask_client(self._server, types.WINDOW_WORK_DONE_PROGRESS_CREATE, params)
+        await self._client.ask(types.WINDOW_WORK_DONE_PROGRESS_CREATE, params)
         # Indexing may have ended while the client was asked.
         if root in self._tokens:
             self._tokens[root] = token
@@ -59,4 +70,4 @@ class ProgressReports:
         token: str,
         value: types.WorkDoneProgressBegin | types.WorkDoneProgressReport | types.WorkDoneProgressEnd,
     ) -> None:
-        self._server.protocol.notify(types.PROGRESS, types.ProgressParams(token=token, value=value))
+        self._client.tell(types.PROGRESS, types.ProgressParams(token=token, value=value))

@@ -24,8 +24,7 @@ from lsp_server.capabilities import initialize_result
 
 if TYPE_CHECKING:
     from cattrs import Converter
-
-    from lsp_server.server import MidfillServer
+    from pygls.lsp.server import LanguageServer
 
 log = logging.getLogger("midfill.protocol")
 
@@ -50,7 +49,7 @@ _NOT_INITIALIZED: Final = -32002
 class Protocol(LanguageServerProtocol):
     """Speaks LSP for one client."""
 
-    def __init__(self, server: "MidfillServer", converter: "Converter") -> None:
+    def __init__(self, server: "LanguageServer", converter: "Converter") -> None:
         super().__init__(server, converter)
         self.on_initialize: Callable[[Mapping[str, Any]], None] = lambda _params: None
         """Called with the raw parameters of `initialize`, before its answer is sent."""

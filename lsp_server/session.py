@@ -5,8 +5,9 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from engine.api import Engine, Snippet
 from engine.errors import EngineError, EngineUnavailableError
@@ -17,12 +18,15 @@ from lsp_server.completion.snapshot import Snapshot, Trigger
 from lsp_server.document import Document, Edit, Position
 from lsp_server.engine_link import EngineLink
 from lsp_server.index_process import IndexProcess, IndexState
-from lsp_server.places import holder_of, name_of, path_of, refusal_to_index
+from lsp_server.places import holder_of, name_of, path_of, refusal_to_index, uri_of
 from lsp_server.settings import Options, Settings, decode, resolve
 from repo_context.languages import comment_marker
 from repo_context.snippet import Cursor, IndexProgress
 
 log = logging.getLogger("midfill.session")
+
+_FILES_OF_A_FOLDER: Final = 2000
+"""Files taken in at once when a folder is made or renamed; `midfill.reindex` finds the rest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,8 +135,12 @@ class Session:
             index.update(name, None)
 
     def file_changed(self, uri: str) -> None:
-        """Follow a file that was made or changed on disk; the editor's text wins while it is open."""
+        """Follow a file, or a folder of files, that was made or changed on disk; an open file is the editor's."""
         path = path_of(uri)
+        if path is not None and path.is_dir():
+            for file in islice(filter(Path.is_file, path.rglob("*")), _FILES_OF_A_FOLDER):
+                self.file_changed(uri_of(file))
+            return
         name, index = self._index_of(uri)
         if path is None or index is None or not path.is_file():
             return

@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 
 from lsp_server.first_answer import Opening
 from lsp_server.framing import Framing
-from lsp_server.server import MidfillServer
+from lsp_server.language_server import MidfillServer
 
 _CLOSE_SECONDS: Final = 3.0
 

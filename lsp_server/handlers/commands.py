@@ -1,15 +1,14 @@
 """Commands that a client may execute, and our own request."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lsprotocol import types
 from pygls.exceptions import JsonRpcInvalidParams
 
-if TYPE_CHECKING:
-    from lsp_server.server import MidfillServer
+from lsp_server.language_server import MidfillServer
 
 
-def execute(ls: "MidfillServer", params: types.ExecuteCommandParams) -> None:
+def execute(ls: MidfillServer, params: types.ExecuteCommandParams) -> None:
     """Do what a command of ours says; arguments are ignored."""
     match params.command:
         case "midfill.restartEngine":
@@ -20,6 +19,6 @@ def execute(ls: "MidfillServer", params: types.ExecuteCommandParams) -> None:
             raise JsonRpcInvalidParams(f"there is no command {unknown!r}")
 
 
-def status(ls: "MidfillServer", _params: object) -> dict[str, Any]:
+def status(ls: MidfillServer, _params: object) -> dict[str, Any]:
     """Answer `midfill/status`: how everything stands, without source text."""
     return ls.session.status()

@@ -1,7 +1,5 @@
 """`textDocument/inlineCompletion`: a frozen cursor in, a list of at most one item out."""
 
-from typing import TYPE_CHECKING
-
 from lsprotocol import types
 
 from lsp_server.capabilities import ClientProfile
@@ -9,13 +7,11 @@ from lsp_server.completion.postprocess import Suggestion, with_plain_insertion
 from lsp_server.completion.snapshot import Snapshot, Trigger
 from lsp_server.document import Document, Position
 from lsp_server.handlers.text_sync import position
+from lsp_server.language_server import MidfillServer
 from lsp_server.session import SelectedCompletion
 
-if TYPE_CHECKING:
-    from lsp_server.server import MidfillServer
 
-
-async def inline_completion(ls: "MidfillServer", params: types.InlineCompletionParams) -> types.InlineCompletionList:
+async def inline_completion(ls: MidfillServer, params: types.InlineCompletionParams) -> types.InlineCompletionList:
     """Answer with a suggestion or an empty list; never null, never an error but for a cancelled request."""
     session = ls.session
     # Everything is frozen before the first await: edits that come later belong to later requests.

@@ -62,7 +62,8 @@ def run(arguments: argparse.Namespace) -> int:
     answer = asyncio.run(_complete(work))
     if work.errors:
         raise work.errors[0]
-    work.milliseconds = dict(answer.timings) | work.milliseconds
+    ours = work.milliseconds
+    work.milliseconds = ours | {hop: value for hop, value in answer.timings.items() if hop not in ours}
     work.milliseconds["total"] = (perf_counter() - start) * 1000
     actual = whole.line_after if arguments.erase_line_rest else None
     print(json.dumps(_as_json(work, answer, actual), indent=2) if arguments.json else _as_text(work, answer, actual))

@@ -134,6 +134,17 @@ async def test_a_renamed_file_is_forgotten_under_its_old_name_and_learned_under_
     await eventually(events, f"learn {project} ['start.py']")
 
 
+async def test_a_renamed_folder_takes_its_files_along(client, events, project):
+    await client.initialize(VSCODE, project)
+    await indexed(client)
+    old, new = project / "app", project / "core"
+    old.rename(new)
+    await client.notify("workspace/didRenameFiles", {"files": [{"oldUri": old.as_uri(), "newUri": new.as_uri()}]})
+    await eventually(events, f"forget {project} ['app/__init__.py', 'app/settings.py']")
+    await eventually(events, "core/settings.py")
+    await client.status_when(lambda status: status["folders"][0]["files"] == 3)
+
+
 async def test_a_saved_file_is_learned_again(client, events, project):
     await client.initialize(NEOVIM, project)
     await indexed(client)
