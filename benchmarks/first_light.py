@@ -22,6 +22,7 @@ from tqdm import tqdm
 from engine import model_folder
 from engine.api import Completion, CompletionRequest
 from engine.completer import Completer, Source
+from engine.model_names import resolve
 from engine.ngram import NgramCollection
 from repo_context.repository import Repository
 from repo_context.snippet import Cursor, Snippet
@@ -51,7 +52,7 @@ def main() -> None:
     parser.add_argument("--language", default="python")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    model = model_folder.read(model_folder.resolve(arguments.model))
+    model = model_folder.read(resolve(arguments.model))
     with (
         tempfile.TemporaryDirectory() as index,
         Repository.open(arguments.repository, index_folder=Path(index)) as repo,

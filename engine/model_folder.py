@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import try_to_load_from_cache
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -26,9 +25,6 @@ from engine.model.config import TransformerConfig
 from engine.model.transformer import Transformer
 from engine.prompt import PromptSettings, read_settings
 from engine.tokenizer import Tokenizer
-
-DEFAULT_MODEL = Path(__file__).parent / "models" / "default"
-"""The embedded default model."""
 
 _INDEX = "model.safetensors.index.json"
 _SINGLE = "model.safetensors"
@@ -43,28 +39,6 @@ class ServedModel:
     tokenizer: Tokenizer
     prompt_settings: PromptSettings
     mixture: Mixture
-
-
-def resolve(name: str) -> Path:
-    """Return the folder of a model named by a path, by `default`, or by a Hugging Face name in the local cache.
-
-    Raises:
-        ModelFolderError: there is no such folder, and the local cache holds no such model.
-    """
-    if name == "default":
-        return DEFAULT_MODEL
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        return folder.resolve()
-    if name.count("/") == 1 and not name.startswith((".", "/", "~")):
-        cached = try_to_load_from_cache(name, "config.json")
-        if isinstance(cached, str):
-            return Path(cached).parent
-        raise ModelFolderError(
-            f"model {name!r} is neither a folder nor in the local Hugging Face cache; "
-            f"download it first (`hf download {name}`) or give the path of a model folder"
-        )
-    raise ModelFolderError(f"there is no model folder {name!r}; give 'default', a folder, or a Hugging Face name")
 
 
 def read(folder: Path, *, dtype: torch.dtype = torch.float32, device: str = "cpu") -> ServedModel:

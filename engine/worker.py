@@ -29,6 +29,7 @@ from engine.completer import Completer, Source
 from engine.daemon import Daemon
 from engine.errors import EngineError, EngineUnavailableError
 from engine.model_folder import ServedModel
+from engine.model_names import resolve
 
 log = logging.getLogger("midfill.engine")
 
@@ -140,7 +141,7 @@ def _read_model(options: argparse.Namespace) -> ServedModel:
     except (RuntimeError, AssertionError) as error:
         raise EngineUnavailableError(f"device {device!r} cannot be used here; set it to 'auto' or 'cpu'") from error
     dtype = torch.float32 if on_cpu else torch.bfloat16
-    return model_folder.read(model_folder.resolve(options.model), dtype=dtype, device=device)
+    return model_folder.read(resolve(options.model), dtype=dtype, device=device)
 
 
 def _default_threads() -> int:

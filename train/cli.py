@@ -8,7 +8,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from engine.errors import EngineError
-from engine.model_folder import resolve
+from engine.model_names import resolve
 from train.config import load, recipe_names
 from train.errors import TrainError
 from train.run import Run

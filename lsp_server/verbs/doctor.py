@@ -27,12 +27,13 @@ _PROBE: Final = """
 import json, os, sys, torch
 from engine import model_folder
 from engine.errors import EngineError
+from engine.model_names import resolve
 from engine.prompt import read_settings
 from engine.tokenizer import Tokenizer
 cuda = torch.cuda.is_available()
 answer = {"device": f"cuda ({torch.cuda.get_device_name(0)})" if cuda else "cpu", "cores": len(os.sched_getaffinity(0))}
 try:
-    folder = model_folder.resolve(sys.argv[1])
+    folder = resolve(sys.argv[1])
     size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
     if size > 4e9:
         config = model_folder.read_config(folder)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -15,7 +14,7 @@ from engine.errors import ModelFolderError
 from engine.fim_formats import DEEPSEEK_CODER
 from engine.model.config import TransformerConfig
 from engine.model.transformer import Transformer
-from engine.model_folder import DEFAULT_MODEL, read, resolve, write, write_mixture
+from engine.model_folder import read, write, write_mixture
 from engine.prompt import PromptSettings
 from tests.support.tiny_model import write_tiny_model
 
@@ -173,37 +172,3 @@ def test_a_shard_outside_the_folder_is_never_read(folder: Path) -> None:
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     with pytest.raises(ModelFolderError, match="is missing"):
         read(folder)
-
-
-def test_names_resolve_to_folders(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert resolve("default") == DEFAULT_MODEL
-    assert resolve(str(folder)) == folder
-    monkeypatch.chdir(folder.parent)
-    assert resolve("model") == folder
-
-
-def test_a_model_of_the_local_hugging_face_cache_is_found(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    hub = tmp_path / "hub"
-    snapshot = hub / "models--deepseek-ai--deepseek-coder-1.3b-base" / "snapshots" / "abc123"
-    snapshot.parent.mkdir(parents=True)
-    folder.rename(snapshot)
-    reference = snapshot.parent.parent / "refs" / "main"
-    reference.parent.mkdir()
-    reference.write_text("abc123")
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(hub))
-    found = resolve("deepseek-ai/deepseek-coder-1.3b-base")
-    assert found == snapshot
-    assert read(found).tokenizer.vocab_size > 0
-
-
-UNKNOWN = {"nowhere": "no model folder 'nowhere'", "./a/b": "no model folder", "someone/something": "hf download"}
-
-
-@pytest.mark.parametrize("name", UNKNOWN)
-def test_an_unknown_name_says_what_to_give(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(ModelFolderError, match=UNKNOWN[name]):
-        resolve(name)
