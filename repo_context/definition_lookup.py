@@ -1,13 +1,16 @@
-"""Finds the definitions in other files that the code at a cursor is about to need.
+"""Finds the definitions in other files that the code at a cursor is about to need, each with a reason and a score.
 
-In order: what imported names near the cursor stand for, the types of variables near it, the bases of the class around
-it, names that are visible without an import (same package, included header), owners of members used near it, and at
-last everything else that the file imports.
+What stands before the cursor says most: a receiver (`order.` wants the members of its type, followed through
+annotations, constructor calls, declarations and the results of calls), then imported names near the cursor, imports
+that nothing uses yet, the types of variables near it, the bases of the class around it, names that are visible without
+an import (same package, included header), classes whose members the file uses, and at last everything else it imports.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from repo_context.import_graph import ImportGraph, ResolvedImport
 from repo_context.languages import family_of
@@ -23,19 +26,43 @@ MAX_OFFERED = 12
 """How many definitions stand for a whole module."""
 RARE = 3
 """A member that so many files define at most says which class it belongs to."""
+RARE_TYPE = 8
+"""The same for the name of a type, whose nearest definition is most often the one meant."""
+MAX_CHAIN = 4
+"""Longest chain of members that is followed from type to type."""
+MAX_TEXT = 60_000
+"""Characters on each side of the cursor that are read for types and counts."""
+MAX_ROWS = 200
+"""How far from the cursor, in lines, uses of a class's members still speak for it."""
+MAX_USES = 160
+MAX_FAR = 60
+"""Imported files that are looked through although nothing near the cursor names them."""
 OWNERS = frozenset({"class", "interface", "enum", "module"})
+MEMBERS = frozenset({"field", "method", "constructor"})
+NEAR_SCORE = 40.0
+"""From this score on something at the cursor asked for it; below, the file merely imports it."""
+RECEIVER_SCORE = 100.0
 
 _NAME = re.compile(r"[^\W\d]\w*")
 _MEMBER = re.compile(r"(?:([^\W\d]\w*)\s*)?(?:\.|->|::)\s*([^\W\d]\w*)?")
-_ANNOTATED = re.compile(r"\b([^\W\d]\w*)\s*:\s*&?(?:mut\s+)?[\"']?(?:\w+\.)*([^\W\d]\w*)")
-_CONSTRUCTED = re.compile(r"\b([^\W\d]\w*)\s*:?=\s*(?:await\s+)?(?:new\s+|&)?(?:\w+(?:\.|::))*([A-Z]\w*)\s*[({]")
-_DECLARED = re.compile(r"\b([A-Z]\w*)(?:<[^<>=;]*>)?[\s*&]+([a-z_]\w*)\s*[=;,)]")
+_CHAIN = re.compile(r"((?:[^\W\d]\w*\s*(?:\?\.|!?\.|->|::)\s*)+)\w*$")
+_ARGUMENTS = re.compile(r"\([^()]*\)|\[[^\[\]]*\]|(?<=\w)<[\w, <>]*>")
+_ANNOTATED = re.compile(r"\b([^\W\d]\w*)\??\s*:\s*&?(?:mut\s+|dyn\s+)?[\"']?((?:[^\W\d]\w*(?:\.|::))*[^\W\d]\w*)")
+_CONSTRUCTED = re.compile(
+    r"\b([^\W\d]\w*)\s*(?::\s*[\w.\[\]| ]+)?:?=\s*(?:await\s+)?(?:new\s+|&)?((?:\w+(?:\.|::))*[A-Z]\w*)\s*[({<]"
+)
+_ENTERED = re.compile(r"\bwith\s+((?:\w+\.)*[A-Z]\w*)\([^\n]*\)\s+as\s+(\w+)")
+_DECLARED = re.compile(r"\b((?:[A-Z]\w*\.)*[A-Z]\w*)(?:<[^<>=;]*>)?(?:\[\])?[\s*&]+([a-z_]\w*)\s*[=;,):]")
+_GO_DECLARED = re.compile(r"(?:\b|[(,]\s*)([a-z]\w*)\s+\*?(?:\[\])?\*?((?:\w+\.)?[A-Z]\w*|[a-z]\w*[A-Z]\w*)\b")
+_ASSIGNED = re.compile(r"\b([^\W\d]\w*)(?:\s*,\s*\w+)?\s*:?=\s*(?:await\s+)?((?:[^\W\d]\w*(?:\.|->|::))*[^\W\d]\w*)\(")
 _BASES = re.compile(
-    r"^\s*(?:export\s+|default\s+|abstract\s+|public\s+|private\s+|internal\s+|final\s+|static\s+|sealed\s+)*"
-    r"(?:class|struct|interface)\s+\w+(?:<[^>]*>)?\s*"
+    r"^\s*(?:export\s+|default\s+|abstract\s+|public\s+|private\s+|internal\s+|final\s+|static\s+|sealed\s+|partial\s+)*"
+    r"(?:class|struct|interface|record)\s+\w+(?:<[^>]*>)?\s*"
     r"(?:\(([^)]*)\)|((?:extends|implements|:|<)\s*[^{]*))",
     re.MULTILINE,
 )
+_TYPE_NAME = re.compile(r"[A-Z]\w*")
+_SELF = frozenset({"self", "this", "cls", "super", "base"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +71,13 @@ class Candidate:
 
     located: Located
     reason: str
-    near: bool
-    """Whether something at the cursor asked for it; otherwise the file merely imports it."""
+    score: float
+    """0 to 100."""
+
+    @property
+    def near(self) -> bool:
+        """Whether something at the cursor asked for it; otherwise the file merely imports it."""
+        return self.score >= NEAR_SCORE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,18 +89,31 @@ class _Binding:
     """Empty: the module itself."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Meaning:
+    """What an expression stands for: a value of a type (`located` is the type), a type, or a module."""
+
+    located: Located | None = None
+    bindings: tuple[_Binding, ...] = ()
+    """Set for a module; more than one where a package is a folder of files."""
+
+
 def find_definitions(
     cursor: Cursor, imports: Sequence[Import], symbols: SymbolIndex, graph: ImportGraph
 ) -> list[Candidate]:
     """Return definitions of other files, best first, each once; `imports` are those of the edited file."""
     lookup = _Lookup(cursor, imports, symbols, graph)
-    unique: dict[tuple[str, int, str], Candidate] = {}
+    best: dict[tuple[str, int, str], Candidate] = {}
     for candidate in lookup.candidates():
         located = candidate.located
         key = (located.path, located.definition.start_line, located.definition.name)
-        if located.path != cursor.path:
-            unique.setdefault(key, candidate)
-    return list(unique.values())
+        if located.path == cursor.path:
+            continue
+        known = best.get(key)
+        if known is None or candidate.score > known.score:
+            best[key] = candidate
+    # The sort is stable: of equal scores, what was found first comes first.
+    return sorted(best.values(), key=lambda candidate: -candidate.score)
 
 
 class _Lookup:
@@ -79,30 +124,127 @@ class _Lookup:
         self._symbols = symbols
         self._graph = graph
         self._resolved = graph.resolve(cursor.path, imports)
-        self._bindings = {name: binding for item in self._resolved for name, binding in _bound_names(item)}
+        self._bindings: dict[str, list[_Binding]] = {}
+        for item in self._resolved:
+            for name, binding in _bound_names(item):
+                self._bindings.setdefault(name, []).append(binding)
         self._foreign = _foreign_names(imports, {item.statement.line for item in self._resolved})
+        self._imported_files = {item.target for item in self._resolved}
         before = cursor.prefix.rsplit("\n", LINES_BEFORE)[-LINES_BEFORE:]
         after = cursor.suffix.split("\n", LINES_AFTER)[:LINES_AFTER]
         self._near_text = "\n".join([*reversed(after), *before])
         self._near = list(dict.fromkeys([*_reversed_names(before), *_NAME.findall("\n".join(after))]))
+        self._found: dict[str, Located | None] = {}
 
     def candidates(self) -> Iterator[Candidate]:
+        yield from self._receiver()
         members = self._members()
-        for name in self._near:
-            yield from self._of_name(name, members.get(name, ()), f"definition of {name}")
-        types = _local_types(self._cursor)
-        for name in self._near:
-            if name in types and types[name] not in self._near:
-                yield from self._of_name(types[name], (), f"type of {name}")
-        for base in _bases_around(self._cursor.prefix):
-            yield from self._of_name(base, (), f"base {base} of the class around the cursor")
-        for name in self._near:
-            yield from self._visible(name)
-        for used in members.values():
-            for member in used:
-                yield from self._owners(member)
-        for item in self._resolved:
-            yield from self._imported(item)
+        for place, name in enumerate(self._near):
+            score = 80 - min(place, 60) / 3
+            yield from self._of_name(name, members.get(name, ()), score)
+            yield from self._type_of_variable(name, score - 5)
+        yield from self._unused_imports()
+        for place, base in enumerate(self._bases):
+            located = self._find_type(base)
+            if located is not None:
+                yield Candidate(located=located, reason=f"base {base} of the class around the cursor", score=62 - place)
+        for place, name in enumerate(self._near):
+            yield from self._visible(name, 60 - min(place, 60) / 6)
+        yield from self._owners(members)
+        for place, item in enumerate(self._resolved[:MAX_FAR]):
+            yield from self._imported(item, 30 - place / 9)
+
+    # --- the receiver before the cursor -----------------------------------------------------------------------
+
+    def _receiver(self) -> Iterator[Candidate]:
+        """Yield what `a.b.` before the cursor can be followed by."""
+        chain = self._chain
+        if not chain:
+            return
+        text = ".".join(chain)
+        if chain[0] in _SELF and len(chain) == 1:
+            for place, base in enumerate(self._bases):
+                located = self._find_type(base)
+                if located is not None:
+                    yield Candidate(located=located, reason=f"{chain[0]} is a {base}", score=RECEIVER_SCORE - place)
+            return
+        meaning = self._follow(chain, MAX_CHAIN)
+        if meaning is None:
+            return
+        if meaning.located is not None:
+            yield Candidate(located=meaning.located, reason=f"type of {text}", score=RECEIVER_SCORE)
+        offered = [item for binding in meaning.bindings for item in self._top_level(binding.resolved.target)]
+        for place, located in enumerate(self._most_used(offered)):
+            yield Candidate(located=located, reason=f"member of {text}", score=RECEIVER_SCORE - 5 - place)
+
+    @cached_property
+    def _chain(self) -> tuple[str, ...]:
+        """Return the names before the cursor that dots join: ("order", "owner") at `order.owner.na`."""
+        line = self._cursor.prefix[-400:].rpartition("\n")[2]
+        for _ in range(3):
+            line = _ARGUMENTS.sub("", line)
+        match = _CHAIN.search(line)
+        return tuple(_NAME.findall(match.group(1)))[-MAX_CHAIN:] if match else ()
+
+    def _follow(self, chain: Sequence[str], depth: int) -> _Meaning | None:
+        """Return what a chain of names stands for, from its first name through its members."""
+        if not chain or depth <= 0:
+            return None
+        if chain[0] in _SELF and len(chain) > 1:
+            chain = chain[1:]
+        meaning = self._meaning_of(chain[0], depth)
+        for name in chain[1:]:
+            meaning = meaning and self._member_of(meaning, name)
+        return meaning
+
+    def _meaning_of(self, name: str, depth: int) -> _Meaning | None:
+        bindings = self._bindings.get(name)
+        if bindings is not None:
+            for binding in bindings:
+                located = self._exported(binding.resolved.target, binding.name) if binding.name else None
+                if located is not None:
+                    return _Meaning(located=located)
+            return _Meaning(bindings=tuple(bindings[:MAX_FAR]))
+        written = self._types.get(name)
+        if written is not None:
+            located = self._find_type(written)
+            return _Meaning(located=located) if located else None
+        called = self._calls.get(name)
+        if called is not None:
+            meaning = self._follow(called, depth - 1)
+            if meaning is not None and meaning.located is not None:
+                return self._result_of(meaning.located)
+        located = self._find_type(name) if name[:1].isupper() else None
+        return _Meaning(located=located) if located else None
+
+    def _member_of(self, meaning: _Meaning, name: str) -> _Meaning | None:
+        """Return what a member of a module, or of a value, stands for."""
+        for binding in meaning.bindings:
+            located = self._exported(binding.resolved.target, name)
+            if located is not None:
+                return _Meaning(located=located)
+        owner = meaning.located
+        if owner is None or owner.definition.kind not in OWNERS:
+            return None
+        for member in self._symbols.members_of(owner.path, owner.definition):
+            if member.name == name:
+                return self._result_of(Located(path=owner.path, definition=member))
+        return None
+
+    def _result_of(self, located: Located) -> _Meaning | None:
+        """Return the type of what a call of this, or a read of it, gives: the first name in it that is a type here."""
+        definition = located.definition
+        if definition.kind in OWNERS:
+            return _Meaning(located=located)
+        for name in _TYPE_NAME.findall(_result_text(definition)):
+            if name == "Self":
+                name = definition.parent
+            found = self._find_type(name, near=located.path)
+            if found is not None:
+                return _Meaning(located=found)
+        return None
+
+    # --- names near the cursor --------------------------------------------------------------------------------
 
     def _members(self) -> dict[str, list[str]]:
         """Return name → members that are taken from it near the cursor, the nearest first."""
@@ -113,22 +255,143 @@ class _Lookup:
                 owner.append(match.group(2))
         return members
 
-    def _of_name(self, name: str, members: Sequence[str], reason: str) -> Iterator[Candidate]:
+    def _of_name(self, name: str, members: Sequence[str], score: float) -> Iterator[Candidate]:
         """Yield what a name stands for that an import binds."""
-        binding = self._bindings.get(name)
-        if binding is None:
-            return
-        if binding.name:
-            located = self._exported(binding.resolved.target, binding.name)
+        modules = []
+        for binding in self._bindings.get(name, ()):
+            located = self._exported(binding.resolved.target, binding.name) if binding.name else None
             if located is not None:
-                yield Candidate(located=located, reason=reason, near=True)
+                yield Candidate(located=located, reason=f"definition of {name}", score=score)
                 return
-        for member in members:
-            located = self._exported(binding.resolved.target, member)
+            modules.append(binding.resolved.target)
+        for place, member in enumerate(dict.fromkeys(members)):
+            for target in modules:
+                located = self._exported(target, member)
+                if located is not None:
+                    reason = f"definition of {name}.{member}"
+                    yield Candidate(located=located, reason=reason, score=score - place / 2)
+                    break
+        if modules and not members:
+            offered = [item for target in modules for item in self._top_level(target)]
+            for place, located in enumerate(self._most_used(offered)):
+                yield Candidate(located=located, reason=f"member of {name}", score=score - 10 - place)
+
+    def _type_of_variable(self, name: str, score: float) -> Iterator[Candidate]:
+        if name not in self._types and name not in self._calls:
+            return
+        meaning = self._meaning_of(name, MAX_CHAIN)
+        if meaning is not None and meaning.located is not None:
+            yield Candidate(located=meaning.located, reason=f"type of {name}", score=score)
+
+    def _unused_imports(self) -> Iterator[Candidate]:
+        """Yield imported names that nothing uses yet: what they are imported for is often being written."""
+        for name, bindings in self._bindings.items():
+            if self._counts[name] > 1:
+                continue
+            for binding in bindings:
+                located = self._exported(binding.resolved.target, binding.name) if binding.name else None
+                if located is not None:
+                    yield Candidate(located=located, reason=f"imported {name}, not used yet", score=72)
+                    break
+
+    def _visible(self, name: str, score: float) -> Iterator[Candidate]:
+        """Yield the definition of a name that no import binds but that the language may see."""
+        if name in self._bindings or name in self._foreign or len(name) < 3:
+            return
+        if not 1 <= self._symbols.files_defining(name) <= RARE:
+            return
+        for located in self._nearest_first(self._symbols.definitions_of(name), self._cursor.path):
+            if located.definition.kind not in MEMBERS and self._same_family(located.path):
+                yield Candidate(located=located, reason=f"definition of {name}", score=score)
+                return
+
+    def _owners(self, near: Mapping[str, Sequence[str]]) -> Iterator[Candidate]:
+        """Yield the classes whose rare members the file uses: the nearer and the more of them, the better."""
+        row = self._cursor.prefix.count("\n")
+        distances = {member: 0 for used in near.values() for member in used}
+        for name, rows in self._symbols.references_in(self._cursor.path).items():
+            distance = min(abs(row - used) for used in rows)
+            if distance <= MAX_ROWS:
+                distances.setdefault(name, distance)
+        votes: dict[Located, float] = {}
+        reasons: dict[Located, str] = {}
+        for name in sorted(distances, key=lambda name: distances[name])[:MAX_USES]:
+            defining = self._symbols.files_defining(name) if len(name) >= 3 else 0
+            if not 1 <= defining <= RARE or name in self._bindings:
+                continue
+            for owner in self._owners_of(name):
+                votes[owner] = votes.get(owner, 0) + 1 / (defining * (1 + distances[name] / 10))
+                reasons.setdefault(owner, f"has a member {name}")
+        for owner, weight in votes.items():
+            yield Candidate(located=owner, reason=reasons[owner], score=25 + 30 * weight / (weight + 1))
+
+    def _owners_of(self, member: str) -> Iterator[Located]:
+        for located in self._nearest_first(self._symbols.definitions_of(member), self._cursor.path):
+            parent = located.definition.parent
+            if not parent or located.path == self._cursor.path or not self._same_family(located.path):
+                continue
+            for definition in self._symbols.named_in(located.path, parent):
+                if definition.kind in OWNERS:
+                    yield Located(path=located.path, definition=definition)
+                    break
+
+    def _imported(self, item: ResolvedImport, score: float) -> Iterator[Candidate]:
+        """Yield everything that one import brings in: names that the file uses often first."""
+        for imported in item.statement.names:
+            located = self._exported(item.target, imported.name)
             if located is not None:
-                yield Candidate(located=located, reason=f"definition of {name}.{member}", near=True)
-        if not members:
-            yield from self._top_level(binding.resolved.target, f"member of {name}", near=True)
+                often = min(self._counts[imported.alias], 8)
+                yield Candidate(located=located, reason=f"imported {imported.name}", score=score + often)
+        if not item.statement.names:
+            for located in self._most_used(self._top_level(item.target)):
+                often = min(self._counts[located.definition.name], 8)
+                yield Candidate(located=located, reason="imported", score=score - 10 + often)
+
+    # --- what names are bound to ------------------------------------------------------------------------------
+
+    @cached_property
+    def _counts(self) -> Counter[str]:
+        """How often each name occurs around the cursor."""
+        text = self._cursor.prefix[-MAX_TEXT:] + "\n" + self._cursor.suffix[:MAX_TEXT]
+        return Counter(_NAME.findall(text))
+
+    @cached_property
+    def _bases(self) -> list[str]:
+        return _bases_around(self._cursor.prefix)
+
+    @cached_property
+    def _types(self) -> dict[str, str]:
+        return _local_types(self._cursor)
+
+    @cached_property
+    def _calls(self) -> dict[str, tuple[str, ...]]:
+        """Variable → the chain of names whose call it was set to; the nearest wins."""
+        text = self._cursor.prefix[-6000:]
+        return {match.group(1): tuple(_NAME.findall(match.group(2))) for match in _ASSIGNED.finditer(text)}
+
+    def _find_type(self, written: str, near: str = "") -> Located | None:
+        """Return the definition of a type by its name, dotted or not: through imports, else the nearest visible one."""
+        key = f"{near}:{written}"
+        if key not in self._found:
+            self._found[key] = self._find_type_anew(written, near)
+        return self._found[key]
+
+    def _find_type_anew(self, written: str, near: str) -> Located | None:
+        first, *rest = _NAME.findall(written) or [""]
+        last = rest[-1] if rest else first
+        for binding in () if near else self._bindings.get(first, ()):
+            located = self._exported(binding.resolved.target, rest[0] if rest and not binding.name else binding.name)
+            if located is not None:
+                return located
+        if (first in self._foreign and not near) or not 1 <= self._symbols.files_defining(last) <= RARE_TYPE:
+            return None
+        found = [
+            located
+            for located in self._symbols.definitions_of(last)
+            if (located.definition.kind in OWNERS or located.definition.kind == "type")
+            and self._same_family(located.path)
+        ]
+        return next(iter(self._nearest_first(found, near or self._cursor.path)), None)
 
     def _exported(self, path: str, name: str) -> Located | None:
         """Return the definition that a module gives a name, through modules that only pass it on."""
@@ -149,73 +412,52 @@ class _Lookup:
         return None
 
     def _defined_at_top(self, path: str, name: str) -> Definition | None:
-        for definition in self._symbols.definitions_in(path):
-            if definition.name == name and not definition.parent:
+        named = self._symbols.named_in(path, name)
+        for definition in named:
+            if not definition.parent:
                 return definition
         if name == "default":
             exported = [item for item in self._symbols.definitions_in(path) if not item.parent]
             return next((item for item in exported if "export default" in item.signature), None)
         # Java, C# and PHP wrap everything into a package's or file's class: any definition of the name will do.
-        return next((item for item in self._symbols.definitions_in(path) if item.name == name), None)
+        return named[0] if named else None
 
-    def _visible(self, name: str) -> Iterator[Candidate]:
-        """Yield the definition of a name that no import binds but that the language may see."""
-        if name in self._bindings or name in self._foreign or len(name) < 3:
-            return
-        if not 1 <= self._symbols.files_defining(name) <= RARE:
-            return
-        for located in self._nearest_first(self._symbols.definitions_of(name)):
-            definition = located.definition
-            if definition.kind in ("field", "method", "constructor") or not self._same_family(located.path):
-                continue
-            yield Candidate(located=located, reason=f"definition of {name}", near=True)
-            return
-
-    def _owners(self, member: str) -> Iterator[Candidate]:
-        """Yield the classes that a rare member belongs to."""
-        if len(member) < 3 or not 1 <= self._symbols.files_defining(member) <= RARE:
-            return
-        for located in self._nearest_first(self._symbols.definitions_of(member)):
-            owner = located.definition.parent
-            if not owner or not self._same_family(located.path):
-                continue
-            for definition in self._symbols.definitions_in(located.path):
-                if definition.name == owner and definition.kind in OWNERS:
-                    found = Located(path=located.path, definition=definition)
-                    yield Candidate(located=found, reason=f"has a member {member}", near=True)
-                    break
-
-    def _imported(self, item: ResolvedImport) -> Iterator[Candidate]:
-        """Yield everything that one import brings in, whether or not it is used near the cursor."""
-        for imported in item.statement.names:
-            located = self._exported(item.target, imported.name)
-            if located is not None:
-                yield Candidate(located=located, reason=f"imported {imported.name}", near=False)
-        if not item.statement.names:
-            yield from self._top_level(item.target, "imported", near=False)
-
-    def _top_level(self, path: str, reason: str, *, near: bool) -> Iterator[Candidate]:
-        """Yield what a module offers, its own and what it passes on, that which most files use first."""
+    def _top_level(self, path: str) -> list[Located]:
+        """Return what a module offers, its own and what it passes on, each name once."""
         offered: dict[str, Located] = {}
         for definition in self._symbols.definitions_in(path):
             if not definition.parent:
                 offered.setdefault(definition.name, Located(path=path, definition=definition))
         for item in self._graph.imports_of(path):
-            for definition in self._symbols.definitions_in(item.target):
-                if not definition.parent and _passes_on(item, definition.name):
-                    offered.setdefault(definition.name, Located(path=item.target, definition=definition))
-        used = {name: self._symbols.files_using(name) for name in offered if not name.startswith("_")}
-        for name in sorted(used, key=lambda name: (-used[name], name))[:MAX_OFFERED]:
-            yield Candidate(located=offered[name], reason=reason, near=near)
+            if item.statement.wildcard:
+                for definition in self._symbols.definitions_in(item.target):
+                    if not definition.parent:
+                        offered.setdefault(definition.name, Located(path=item.target, definition=definition))
+            for imported in item.statement.names:
+                located = None if imported.alias in offered else self._exported(item.target, imported.name)
+                if located is not None:
+                    offered[imported.alias] = located
+        return list(offered.values())
 
-    def _nearest_first(self, found: Sequence[Located]) -> list[Located]:
-        """Order by closeness: imported files, then the same folder, then path."""
-        imported = {item.target for item in self._resolved}
-        folder = self._cursor.path.rpartition("/")[0]
+    def _most_used(self, offered: Sequence[Located]) -> list[Located]:
+        """Return the public ones that most files use."""
+        used = [
+            (-self._symbols.files_using(located.definition.name), located.definition.name, place)
+            for place, located in enumerate(offered)
+            if not located.definition.name.startswith("_")
+        ]
+        return [offered[place] for _, _, place in sorted(used)[:MAX_OFFERED]]
+
+    def _nearest_first(self, found: Sequence[Located], near: str) -> list[Located]:
+        """Order by closeness to a file: imported files, then the same folder, then path."""
+        if len(found) < 2:
+            return list(found)
+        folder = near.rpartition("/")[0]
         return sorted(
             found,
             key=lambda located: (
-                located.path not in imported,
+                located.path != near,
+                located.path not in self._imported_files,
                 located.path.rpartition("/")[0] != folder,
                 located.path,
                 located.definition.start_line,
@@ -224,6 +466,20 @@ class _Lookup:
 
     def _same_family(self, path: str) -> bool:
         return family_of(path) == family_of(self._cursor.path)
+
+
+def _result_text(definition: Definition) -> str:
+    """Return the part of a signature that says the type of the result: after `->` or `):`, or before the name."""
+    signature = definition.signature
+    head, _, tail = signature.partition(definition.name)
+    for mark in ("->", "):"):
+        if mark in tail:
+            return tail.rpartition(mark)[2]
+    if definition.kind == "field" or "(" not in tail:
+        return head + " " + tail
+    if signature.startswith("func "):
+        return tail.partition(")")[2]
+    return head
 
 
 def _bound_names(item: ResolvedImport) -> Iterator[tuple[str, _Binding]]:
@@ -277,13 +533,26 @@ def _reversed_names(lines: Sequence[str]) -> Iterator[str]:
 
 
 def _local_types(cursor: Cursor) -> dict[str, str]:
-    """Return variable → type where the text near the cursor shows one; the nearest wins."""
-    text = cursor.prefix[-6000:]
+    """Return variable → type where the file shows one; what stands nearest above the cursor wins."""
+    above = cursor.prefix[-MAX_TEXT:]
+    near = above[-6000:]
     types: dict[str, str] = {}
-    for pattern in (_ANNOTATED, _CONSTRUCTED):
-        types.update((match.group(1), match.group(2)) for match in pattern.finditer(text))
-    types.update((match.group(2), match.group(1)) for match in _DECLARED.finditer(text))
+    family = family_of(cursor.path)
+    if family in _DECLARING:
+        # Fields stand far from the methods that use them, above or below.
+        for text in (cursor.suffix[:MAX_TEXT], above):
+            types.update((match.group(2), match.group(1)) for match in _DECLARED.finditer(text))
+    if family == "go":
+        types.update((match.group(1), match.group(2)) for match in _GO_DECLARED.finditer(near))
+    if family not in _DECLARING:
+        types.update((match.group(1), match.group(2)) for match in _ANNOTATED.finditer(above))
+    types.update((match.group(2), match.group(1)) for match in _ENTERED.finditer(near))
+    types.update((match.group(1), match.group(2)) for match in _CONSTRUCTED.finditer(near))
     return types
+
+
+_DECLARING = frozenset({"java", "csharp", "c", "kotlin", "scala", "php"})
+"""Families that write a variable's type before its name."""
 
 
 def _bases_around(prefix: str) -> list[str]:

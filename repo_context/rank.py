@@ -1,39 +1,55 @@
 """Chooses the snippets for one cursor: definitions and similar text, without repetition, within a token budget.
 
-Half of the budget at most goes to definitions (as skeletons: a header and its members' signatures), the rest to
-BM25 over chunks with a short query (5 lines on each side of the cursor, the cursor's line three times), files that
-imports link to this one counting more. Measured on six repositories this beats either alone.
+Part of the budget goes to definitions (as skeletons: a header and its members' signatures), the rest to BM25 over
+chunks with a short query (5 lines on each side of the cursor, the cursor's line three times), files that imports
+link to this one counting more. Each part earns its place: docs/retrieval.md has the ablation.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from repo_context.definition_lookup import OWNERS, Candidate, find_definitions
+from repo_context.definition_lookup import OWNERS, RECEIVER_SCORE, Candidate, find_definitions
 from repo_context.import_graph import ImportGraph
 from repo_context.languages import comment_marker, family_of, language_of
 from repo_context.snippet import Cursor, Snippet
 from repo_context.symbol_index import Located, SymbolIndex
 from repo_context.syntax import Definition, Import
-from repo_context.terms import terms_of
+from repo_context.terms import terms_of, terms_of_word
 from repo_context.text_index import TextIndex
 
-QUERY_LINES = 5
-"""Lines on each side of the cursor's line that the query takes."""
-CURRENT_LINE_WEIGHT = 3
-LINKED_BOOST = 1.6
-"""For files that import this one or are imported by it, and files in the same folder."""
-SECOND_HAND_BOOST = 1.2
-"""For files that the imported files import."""
-DEFINITION_SHARE = 0.5
-"""Share of the budget that definitions may take before similar text has had its turn."""
 MAX_HITS = 96
-MAX_CANDIDATES = 40
+MAX_CANDIDATES = 80
 MAX_MISSES = 8
 """After so many snippets in a row that do not fit, no smaller one is looked for."""
-WHOLE_LINES = 10
+WHOLE_LINES = 6
 """A function of so many lines at most is shown whole, a longer one by its signature."""
-SKELETON_CHARACTERS = 480
-"""Length of a class skeleton, about 140 tokens."""
+MEMBER_CHARACTERS = 110
+"""A member's line in a skeleton is cut after so many."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RankSettings:
+    """The weights of ranking; the defaults are what was measured best, other values are for measuring."""
+
+    definition_share: float = 0.5
+    """Share of the budget that definitions asked for at the cursor may take before similar text has its turn."""
+    imported_share: float = 0.1
+    """Share beyond that for definitions that the file merely imports."""
+    prefix_lines: int = 5
+    suffix_lines: int = 5
+    """Lines on each side of the cursor's line that the text query takes."""
+    current_line_weight: int = 3
+    linked_boost: float = 1.6
+    """For files that import this one or are imported by it, and files in the same folder."""
+    second_hand_boost: float = 1.2
+    """For files that the imported files import."""
+    skeleton_characters: float = 15.0
+    """Length of a class skeleton, times the square root of the budget: about 100 tokens at 512, 200 at 2,048."""
+    terms: Callable[[str], list[str]] = terms_of
+
+
+DEFAULT_SETTINGS = RankSettings()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,18 +70,22 @@ def rank(
     *,
     budget: int,
     count_tokens: Callable[[str], int],
+    settings: RankSettings = DEFAULT_SETTINGS,
 ) -> tuple[Snippet, ...]:
     """Return snippets of other files, best first, whose path headers and texts fit `budget` tokens together.
 
     `imports` are those of the edited file. The same question always gets the same answer.
     """
     choice = _Choice(cursor, budget, count_tokens)
+    drawing = _Drawing(cursor, index, room=int(settings.skeleton_characters * max(budget, 1) ** 0.5))
     candidates = find_definitions(cursor, imports, index.symbols, index.graph)[:MAX_CANDIDATES]
     near = [candidate for candidate in candidates if candidate.near]
     far = [candidate for candidate in candidates if not candidate.near]
-    choice.take(_definition_snippets(near, index), limit=int(budget * DEFINITION_SHARE))
-    choice.take(_similar_snippets(cursor, imports, index), limit=budget)
-    choice.take(_definition_snippets(far, index), limit=budget)
+    share = settings.definition_share
+    choice.take(drawing.snippets(near), limit=int(budget * share))
+    choice.take(drawing.snippets(far), limit=int(budget * (share + settings.imported_share)))
+    choice.take(_similar_snippets(cursor, imports, index, settings), limit=budget)
+    choice.take(drawing.snippets([*near, *far]), limit=budget if share else 0)
     return choice.snippets()
 
 
@@ -120,26 +140,11 @@ def _squeezed(text: str) -> str:
     return " ".join(text.split())
 
 
-def _definition_snippets(candidates: Sequence[Candidate], index: Index) -> Iterator[Snippet]:
-    for place, candidate in enumerate(candidates):
-        located = candidate.located
-        text = _show(located, index)
-        if text:
-            yield Snippet(
-                path=located.path,
-                comment=comment_marker(located.path),
-                text=text,
-                start_line=located.definition.start_line,
-                end_line=located.definition.end_line,
-                score=round(1 / (1 + place), 4),
-                reason=candidate.reason,
-            )
-
-
-def _similar_snippets(cursor: Cursor, imports: Sequence[Import], index: Index) -> Iterator[Snippet]:
-    hits = index.text.search(
-        _query(cursor), limit=MAX_HITS, boosts=_boosts(cursor.path, imports, index), without=cursor.path
-    )
+def _similar_snippets(
+    cursor: Cursor, imports: Sequence[Import], index: Index, settings: RankSettings
+) -> Iterator[Snippet]:
+    boosts = _boosts(cursor.path, imports, index, settings)
+    hits = index.text.search(_query(cursor, settings), limit=MAX_HITS, boosts=boosts, without=cursor.path)
     family = family_of(cursor.path)
     for hit in hits:
         # Prose and other languages share words with the code at the cursor, but show nothing of how it goes on.
@@ -158,62 +163,100 @@ def _similar_snippets(cursor: Cursor, imports: Sequence[Import], index: Index) -
             )
 
 
-def _query(cursor: Cursor) -> list[str]:
+def _query(cursor: Cursor, settings: RankSettings) -> list[str]:
     """Return the terms near the cursor; those of its own line count more."""
-    before = cursor.prefix.rsplit("\n", QUERY_LINES + 1)[-QUERY_LINES - 1 :]
-    after = cursor.suffix.split("\n", QUERY_LINES + 1)[: QUERY_LINES + 1]
+    before = cursor.prefix.rsplit("\n", settings.prefix_lines + 1)[-settings.prefix_lines - 1 :]
+    after = cursor.suffix.split("\n", settings.suffix_lines + 1)[: settings.suffix_lines + 1]
     current = before[-1] + after[0]
     around = "\n".join([*before[:-1], *after[1:]])
-    return terms_of(around) + terms_of(current) * CURRENT_LINE_WEIGHT
+    return settings.terms(around) + settings.terms(current) * settings.current_line_weight
 
 
-def _boosts(path: str, imports: Sequence[Import], index: Index) -> dict[str, float]:
+def _boosts(path: str, imports: Sequence[Import], index: Index, settings: RankSettings) -> dict[str, float]:
     """Return path → factor for files that imports or the folder link to the edited one."""
     imported = {item.target for item in index.graph.resolve(path, imports)}
-    boosts = {item.target: SECOND_HAND_BOOST for target in imported for item in index.graph.imports_of(target)}
-    boosts.update(dict.fromkeys(index.graph.files_beside(path), LINKED_BOOST))
-    boosts.update(dict.fromkeys(index.graph.importers_of(path), LINKED_BOOST))
-    boosts.update(dict.fromkeys(imported, LINKED_BOOST))
+    second = settings.second_hand_boost
+    boosts = {item.target: second for target in imported for item in index.graph.imports_of(target)}
+    boosts.update(dict.fromkeys(index.graph.files_beside(path), settings.linked_boost))
+    boosts.update(dict.fromkeys(index.graph.importers_of(path), settings.linked_boost))
+    boosts.update(dict.fromkeys(imported, settings.linked_boost))
     return boosts
 
 
-def _show(located: Located, index: Index) -> str:
-    """Return a definition as a reader needs it: short ones whole, classes as skeletons, functions by signature."""
-    lines = index.lines_of(located.path)
-    definition = located.definition
-    if lines is None or definition.end_line > len(lines):
-        return ""
-    if definition.kind in OWNERS:
-        members = index.symbols.members_of(located.path, definition)
-        if definition.end_line - definition.start_line > WHOLE_LINES and members:
-            return _skeleton(located, members, index)
-    if definition.end_line - definition.start_line <= WHOLE_LINES:
-        return _dedented(lines[definition.start_line : definition.end_line])
-    return definition.signature
+class _Drawing:
+    """Shows definitions as a reader at one cursor needs them."""
+
+    def __init__(self, cursor: Cursor, index: Index, room: int) -> None:
+        self._index = index
+        self._room = room
+        before, after = cursor.prefix.rsplit("\n", 6)[-6:], cursor.suffix.split("\n", 4)[:4]
+        self._terms = frozenset(terms_of("\n".join([*before, *after])))
+
+    def snippets(self, candidates: Sequence[Candidate]) -> Iterator[Snippet]:
+        """Yield one snippet a definition that can be shown, in the order given."""
+        for candidate in candidates:
+            located = candidate.located
+            room = self._room * 2 if candidate.score >= RECEIVER_SCORE else self._room
+            text = self._show(located, room)
+            if text:
+                yield Snippet(
+                    path=located.path,
+                    comment=comment_marker(located.path),
+                    text=text,
+                    start_line=located.definition.start_line,
+                    end_line=located.definition.end_line,
+                    score=round(candidate.score, 4),
+                    reason=candidate.reason,
+                )
+
+    def _show(self, located: Located, room: int) -> str:
+        """Return a definition: short ones whole, classes as skeletons, functions by signature."""
+        lines = self._index.lines_of(located.path)
+        definition = located.definition
+        if lines is None or definition.end_line > len(lines):
+            return ""
+        length = definition.end_line - definition.start_line
+        if definition.kind in OWNERS:
+            members = self._index.symbols.members_of(located.path, definition)
+            if members and length > WHOLE_LINES:
+                return _skeleton(located, self._chosen(members, room - len(definition.signature)))
+        if length <= WHOLE_LINES:
+            return _dedented(lines[definition.start_line : definition.end_line])
+        return definition.signature
+
+    def _chosen(self, members: Sequence[Definition], room: int) -> list[Definition]:
+        """Return the members that fit, in the order of the source: likely ones first.
+
+        A member is likely when many files use it and when its name's parts occur near the cursor.
+        """
+        ordered = sorted(
+            (member for member in members if _is_public(member)),
+            key=lambda member: (-self._likelihood(member), member.start_line),
+        )
+        kept: list[Definition] = []
+        for member in ordered:
+            room -= min(len(member.signature), MEMBER_CHARACTERS) + 5
+            if room < 0 and kept:
+                break
+            kept.append(member)
+        return sorted(kept, key=lambda member: member.start_line)
+
+    def _likelihood(self, member: Definition) -> float:
+        parts = terms_of_word(member.name)
+        shared = sum(part in self._terms for part in parts) / len(parts)
+        used = self._index.symbols.files_using(member.name)
+        return math.sqrt(used) + 4 * shared + (3 if _constructs(member) else 0)
 
 
-def _skeleton(located: Located, members: Sequence[Definition], index: Index) -> str:
-    """Return a class's header and its members' signatures: those most files use, in the order of the source."""
+def _constructs(member: Definition) -> bool:
+    return member.kind == "constructor" or member.name in ("__init__", "constructor")
+
+
+def _skeleton(located: Located, members: Sequence[Definition]) -> str:
+    """Return a class's header and some members' signatures."""
     style = _style(located.path)
     header = located.definition.signature.removesuffix("{").rstrip()
-    room = SKELETON_CHARACTERS - len(header)
-    kept: list[Definition] = []
-    ordered = sorted(
-        (member for member in members if _is_public(member)),
-        key=lambda member: (
-            member.kind not in ("constructor", "field") and member.name not in ("__init__", "constructor"),
-            -index.symbols.files_using(member.name),
-            member.start_line,
-        ),
-    )
-    for member in ordered:
-        room -= len(member.signature) + len(style.indent) + 1
-        if room < 0 and kept:
-            break
-        kept.append(member)
-    body = [
-        f"{style.indent}{_member_line(member, style)}" for member in sorted(kept, key=lambda member: member.start_line)
-    ]
+    body = [f"{style.indent}{_member_line(member, style)}" for member in members]
     return "\n".join([header + style.open, *body, *([style.close] if style.close else [])])
 
 
@@ -242,6 +285,9 @@ def _style(path: str) -> _Style:
 
 def _member_line(member: Definition, style: _Style) -> str:
     signature = member.signature.removesuffix("{").rstrip()
+    if len(signature) > MEMBER_CHARACTERS:
+        cut = signature[:MEMBER_CHARACTERS]
+        return f"{cut.rpartition(', ')[0] or cut}, ..."
     if style is _PYTHON:
         return signature + style.stub if signature.endswith(":") else signature
     return signature if signature.endswith((";", ",", "}")) else signature + style.stub

@@ -22,6 +22,8 @@ class SymbolIndex:
         self._references: dict[str, Mapping[str, Sequence[int]]] = {}
         self._defined_in: dict[str, list[str]] = {}
         self._used_in: dict[str, list[str]] = {}
+        self._named: dict[str, dict[str, list[Definition]]] = {}
+        self._children: dict[str, dict[str, list[Definition]]] = {}
         self._total = 0
 
     def __len__(self) -> int:
@@ -42,6 +44,8 @@ class SymbolIndex:
     def remove(self, path: str) -> None:
         """Take one file out; nothing happens when it is not in."""
         definitions = self._definitions.pop(path, ())
+        self._named.pop(path, None)
+        self._children.pop(path, None)
         self._total -= len(definitions)
         _forget(self._defined_in, {definition.name for definition in definitions}, path)
         _forget(self._used_in, self._references.pop(path, {}), path)
@@ -55,9 +59,18 @@ class SymbolIndex:
         return [
             Located(path=path, definition=definition)
             for path in sorted(self._defined_in.get(name, ()))
-            for definition in self._definitions[path]
-            if definition.name == name
+            for definition in self.named_in(path, name)
         ]
+
+    def named_in(self, path: str, name: str) -> Sequence[Definition]:
+        """Return what one file defines under a name, in order of their lines."""
+        named = self._named.get(path)
+        if named is None:
+            # Made when first asked for: opening a large repository must not pay for files that nobody asks about.
+            named = self._named[path] = {}
+            for definition in self._definitions.get(path, ()):
+                named.setdefault(definition.name, []).append(definition)
+        return named.get(name, ())
 
     def files_defining(self, name: str) -> int:
         """Return in how many files a name is defined."""
@@ -68,11 +81,7 @@ class SymbolIndex:
 
         In languages whose methods stand outside the type (Go, Rust, C++), those of the same file count.
         """
-        outside = [
-            definition
-            for definition in self._definitions.get(path, ())
-            if definition.parent == owner.name and definition is not owner
-        ]
+        outside = [definition for definition in self._children_in(path, owner.name) if definition is not owner]
         inside = [
             definition
             for definition in outside
@@ -80,6 +89,18 @@ class SymbolIndex:
         ]
         # A nested class of the same name would lend its members to both, were those inside not preferred.
         return inside or outside
+
+    def _children_in(self, path: str, parent: str) -> Sequence[Definition]:
+        children = self._children.get(path)
+        if children is None:
+            children = self._children[path] = {}
+            for definition in self._definitions.get(path, ()):
+                children.setdefault(definition.parent, []).append(definition)
+        return children.get(parent, ())
+
+    def references_in(self, path: str) -> Mapping[str, Sequence[int]]:
+        """Return name → lines, 0-based, of everything that a file uses."""
+        return self._references.get(path, {})
 
     def uses_of(self, name: str) -> list[tuple[str, Sequence[int]]]:
         """Return (path, lines) of every file that uses a name, in order of path."""

@@ -1,0 +1,146 @@
+"""How often what a cursor needs from other files is in the retrieved text: midfill, its parts, and its peers.
+
+    python -m benchmarks.retrieval_quality REPOSITORY... [--samples 200] [--seed 1] [--only METHOD]
+
+Each REPOSITORY is a git checkout. For the masked lines of `masked_lines.py` it prints
+UIR, the share of names seen nowhere else in the file that occur in the retrieved text, and
+DR, the share of names defined in other files whose definition's line (or the same signature) is in it,
+at 512, 1,024 and 2,048 tokens of 3.5 characters, path headers counted. All methods answer the same questions.
+"""
+
+import argparse
+import math
+import re
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.masked_lines import ANY_WORD, MaskedLine, Sources, draw
+from benchmarks.retrieval_peers import PEERS, Piece, fill
+from repo_context.repository import Repository
+from repo_context.snippet import Cursor
+
+BUDGETS = (512, 1024, 2048)
+CHARACTERS_A_TOKEN = 3.5
+
+
+def cost(text: str) -> int:
+    """Count tokens of 3.5 characters, rounded up."""
+    return math.ceil(len(text) / CHARACTERS_A_TOKEN)
+
+
+@dataclass(slots=True)
+class Tally:
+    """Hits of one method in one repository, by budget."""
+
+    unseen: dict[int, list[bool]] = field(default_factory=lambda: {budget: [] for budget in BUDGETS})
+    definitions: dict[int, list[bool]] = field(default_factory=lambda: {budget: [] for budget in BUDGETS})
+    milliseconds: list[float] = field(default_factory=list)
+
+    def shares(self) -> list[float]:
+        """Return UIR at each budget, then DR, in percent."""
+        return [
+            100 * statistics.fmean(hits) if hits else math.nan
+            for rows in (self.unseen, self.definitions)
+            for hits in rows.values()
+        ]
+
+
+def main() -> None:
+    """Measure and print one table a repository, then the means."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("repositories", nargs="+", type=Path)
+    parser.add_argument("--samples", type=int, default=200, help="masked lines in each of the two sets")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", default="", help="methods whose name holds this")
+    arguments = parser.parse_args()
+    tables = []
+    for root in arguments.repositories:
+        tables.append(measure(root, arguments.samples, arguments.seed, arguments.only))
+    if len(tables) > 1:
+        print(f"\nmean of {len(tables)} repositories")
+        _print({name: _mean([table[name] for table in tables]) for name in tables[0]})
+
+
+def measure(root: Path, samples: int, seed: int, only: str) -> dict[str, list[float]]:
+    """Measure every method on one repository; returns method → shares."""
+    sources = Sources(root)
+    unseen, any_name = draw(sources, samples, seed)
+    tallies: dict[str, Tally] = {}
+    with tempfile.TemporaryDirectory() as folder, Repository.open(root, index_folder=Path(folder)) as repository:
+        print(f"\n{root.name}: {len(sources.texts)} {sources.family} files, {len(unseen)} U, {len(any_name)} A", flush=True)
+        for items, in_unseen in ((unseen, True), (any_name, False)):
+            for item in items:
+                repository.update(item.path, item.prefix + item.suffix)
+                for name, retrieve in _methods(sources, repository, only).items():
+                    tally = tallies.setdefault(name, Tally())
+                    _ask(item, retrieve, tally, in_unseen=in_unseen)
+                repository.update(item.path)
+    shares = {name: tally.shares() for name, tally in tallies.items()}
+    _print(shares, {name: tally.milliseconds for name, tally in tallies.items() if tally.milliseconds})
+    return shares
+
+
+_Retrieve = Callable[[MaskedLine, int], Sequence[Piece]]
+
+
+def _methods(sources: Sources, repository: Repository, only: str) -> dict[str, _Retrieve]:
+    def peer(rank: Callable[[Sources, MaskedLine], list[Piece]]) -> _Retrieve:
+        ranked: dict[MaskedLine, list[Piece]] = {}
+
+        def retrieve(item: MaskedLine, budget: int) -> Sequence[Piece]:
+            if item not in ranked:
+                ranked[item] = rank(sources, item)
+            return fill(ranked[item], budget, cost)
+
+        return retrieve
+
+    def ours(item: MaskedLine, budget: int) -> Sequence[Piece]:
+        cursor = Cursor(path=item.path, prefix=item.prefix, suffix=item.suffix)
+        found = repository.snippets_for(cursor, budget=budget, count_tokens=cost)
+        return [Piece(path=snippet.path, text=snippet.text) for snippet in found]
+
+    methods = {name: peer(rank) for name, rank in PEERS.items()} | {"midfill": ours}
+    return {name: method for name, method in methods.items() if only in name}
+
+
+def _ask(item: MaskedLine, retrieve: _Retrieve, tally: Tally, *, in_unseen: bool) -> None:
+    for budget in BUDGETS:
+        began = time.process_time()
+        pieces = retrieve(item, budget)
+        tally.milliseconds.append(1e3 * (time.process_time() - began))
+        if in_unseen:
+            tally.unseen[budget].append(any(item.name in ANY_WORD.findall(piece.text) for piece in pieces))
+        else:
+            tally.definitions[budget].append(_holds_definition(pieces, item))
+
+
+def _holds_definition(pieces: Iterable[Piece], item: MaskedLine) -> bool:
+    for piece in pieces:
+        words = f" {' '.join(ANY_WORD.findall(piece.text))} "
+        if any(place.path == piece.path and f" {place.words} " in words for place in item.definitions):
+            return True
+    return False
+
+
+def _mean(rows: Sequence[Sequence[float]]) -> list[float]:
+    return [statistics.fmean(column) for column in zip(*rows, strict=True)]
+
+
+def _print(shares: Mapping[str, Sequence[float]], times: Mapping[str, Sequence[float]] | None = None) -> None:
+    budgets = "".join(f"{budget:>7}" for budget in BUDGETS)
+    print(f"{'':34}{'UIR':>6}{budgets[6:]}   {'DR':>4}{budgets[4:]}" + ("      CPU p50/p95 ms" if times else ""))
+    for name, values in shares.items():
+        cells = [f"{value:7.1f}" for value in values]
+        line = f"{name:34}{''.join(cells[:3])}   {''.join(cells[3:])}"
+        if times and len(times.get(name, ())) > 1:
+            cuts = statistics.quantiles(times[name], n=20)
+            line += f"   {cuts[9]:8.1f} {cuts[18]:8.1f}"
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()
