@@ -3,7 +3,9 @@
 TrainError
 ├── RecipeError     a recipe or a `--set` is wrong
 ├── CorpusError     the source folders hold nothing to train on
-└── RunError        a run's folder is in use by another recipe, or a checkpoint is broken
+├── RunError        a run's folder is in use by another recipe, or a checkpoint is broken
+├── EvaluationError a suite, its data or the model to measure cannot be used
+└── SandboxError    programs cannot be run apart from the rest of the machine
 """
 
 
@@ -21,3 +23,11 @@ class CorpusError(TrainError):
 
 class RunError(TrainError):
     """A run cannot be continued from what its folder holds."""
+
+
+class EvaluationError(TrainError):
+    """A suite does not exist, its data are missing or of another shape, or a server does not answer."""
+
+
+class SandboxError(TrainError):
+    """The sandbox itself failed, not the program in it."""
