@@ -27,8 +27,8 @@ FAMILIES: Mapping[str, str] = {
 }  # fmt: skip
 """File ending → the family of languages whose files can use each other's definitions."""
 DEFINING_KINDS = frozenset(
-    "class interface struct enum function method member trait typedef alias type macro func property generator "
-    "implementation record talias methodSpec".split()
+    {"class", "interface", "struct", "enum", "record", "trait", "type", "typedef", "talias", "alias", "implementation"}
+    | {"function", "func", "method", "member", "methodSpec", "generator", "property", "macro"}
 )
 """Kinds of ctags that count as definitions; variables, fields and parameters do not."""
 NOT_DEFINING = frozenset({("Go", "member"), ("Rust", "implementation")})
@@ -39,7 +39,8 @@ ANY_WORD = re.compile(r"\w+")
 _WORD = re.compile(r"[^\W\d]\w*")
 _STRING = re.compile(r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'|`[^`]*`")
 _NOT_CODE = re.compile(
-    r"\s*(?:#|//|/\*|\*|\"\"\"|'''|from\s|import\b|using\s+[\w.]+;|use\s|pub use\s|package\s|namespace\s|mod\s|@|\[|export\s.*\sfrom\s)"
+    r"\s*(?:#|//|/\*|\*|\"\"\"|'''|from\s|import\b|using\s+[\w.]+;|use\s|pub use\s|package\s|namespace\s|mod\s|@|\[|"
+    r"export\s.*\sfrom\s)"
 )
 
 
@@ -95,7 +96,9 @@ class Sources:
             if match and len(name) >= MIN_NAME and not name.startswith("__"):
                 words = ANY_WORD.findall(line[: match.end()])
                 if len(words) == 1:
-                    words += ANY_WORD.findall(" ".join([line[match.end() :], *lines[tag["line"] : tag["line"] + 3]]))[:3]
+                    words += ANY_WORD.findall(" ".join([line[match.end() :], *lines[tag["line"] : tag["line"] + 3]]))[
+                        :3
+                    ]
                 found[path].setdefault(name, []).append(Place(path=path, words=" ".join(words)))
         return found
 
@@ -132,7 +135,17 @@ class Sources:
     @cached_property
     def _tags(self) -> list[dict[str, Any]]:
         """Run ctags over all files."""
-        command = ["ctags", "--output-format=json", "--fields=NFnKl", "--kinds-all=*", "--excmd=number", "-L", "-", "-f", "-"]
+        command = [
+            "ctags",
+            "--output-format=json",
+            "--fields=NFnKl",
+            "--kinds-all=*",
+            "--excmd=number",
+            "-L",
+            "-",
+            "-f",
+            "-",
+        ]
         output = subprocess.run(
             command, input="\n".join(self.texts), capture_output=True, text=True, cwd=self.root, check=True
         ).stdout
@@ -184,7 +197,11 @@ def _occurs(item: MaskedLine) -> bool:
 
 
 def _mask(
-    sources: Sources, path: str, lines: Sequence[str], row: int, at_first_token: bool  # noqa: FBT001 -- a coin
+    sources: Sources,
+    path: str,
+    lines: Sequence[str],
+    row: int,
+    at_first_token: bool,  # noqa: FBT001 -- a coin
 ) -> Iterator[MaskedLine]:
     """Yield one masked line for each cross-file name in a line."""
     line = lines[row]
@@ -320,7 +337,9 @@ def _java(sources: Sources) -> _Resolver:
             parts = target.split(".")
             for length in range(len(parts), max(len(parts) - 3, 0), -1):
                 stem = "/".join(parts[:length])
-                found = [other for other in tails.get(f"{parts[length - 1]}.java", ()) if other.endswith(f"{stem}.java")]
+                found = [
+                    other for other in tails.get(f"{parts[length - 1]}.java", ()) if other.endswith(f"{stem}.java")
+                ]
                 if found:
                     yield from _closest(found, path)
                     break

@@ -100,8 +100,8 @@ def _ranked_chunks(sources: Sources, item: MaskedLine) -> list[tuple[list[Piece]
     chunks: list[Piece] = []
     for path in _nearest(sources, item.path):
         lines = [line for line in sources.texts[path].split("\n") if line.strip()]
-        for at in range(0, len(lines), CHUNK_LINES):
-            chunks.append(Piece(path=path, text="\n".join(lines[at : at + CHUNK_LINES])))
+        starts = range(0, len(lines), CHUNK_LINES)
+        chunks += [Piece(path=path, text="\n".join(lines[at : at + CHUNK_LINES])) for at in starts]
         if len(chunks) >= MAX_CHUNKS:
             break
     chunks = chunks[:MAX_CHUNKS]

@@ -1,6 +1,6 @@
 """How often what a cursor needs from other files is in the retrieved text: midfill, its parts, and its peers.
 
-    python -m benchmarks.retrieval_quality REPOSITORY... [--samples 200] [--seed 1] [--only METHOD]
+    python -m benchmarks.retrieval_quality REPOSITORY... [--samples 200] [--seed 1] [--show peers ablations]
 
 Each REPOSITORY is a git checkout. For the masked lines of `masked_lines.py` it prints
 UIR, the share of names seen nowhere else in the file that occur in the retrieved text, and
@@ -10,15 +10,16 @@ at 512, 1,024 and 2,048 tokens of 3.5 characters, path headers counted. All meth
 
 import argparse
 import math
-import re
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from benchmarks.masked_lines import ANY_WORD, MaskedLine, Sources, draw
+from benchmarks.retrieval_ablations import ABLATIONS, ablated
 from benchmarks.retrieval_peers import PEERS, Piece, fill
 from repo_context.repository import Repository
 from repo_context.snippet import Cursor
@@ -55,27 +56,35 @@ def main() -> None:
     parser.add_argument("repositories", nargs="+", type=Path)
     parser.add_argument("--samples", type=int, default=200, help="masked lines in each of the two sets")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", default="", help="methods whose name holds this")
+    parser.add_argument(
+        "--show", nargs="*", default=["peers", "ablations"], choices=["peers", "ablations"], help="beside midfill"
+        nargs="*",
+        default=["peers", "ablations"],
+        choices=["peers", "ablations"],
+        help="beside midfill itself",
+    )
     arguments = parser.parse_args()
-    tables = []
-    for root in arguments.repositories:
-        tables.append(measure(root, arguments.samples, arguments.seed, arguments.only))
+    tables = [measure(root, arguments.samples, arguments.seed, arguments.show) for root in arguments.repositories]
     if len(tables) > 1:
         print(f"\nmean of {len(tables)} repositories")
         _print({name: _mean([table[name] for table in tables]) for name in tables[0]})
 
 
-def measure(root: Path, samples: int, seed: int, only: str) -> dict[str, list[float]]:
+def measure(root: Path, samples: int, seed: int, shown: Sequence[str]) -> dict[str, list[float]]:
     """Measure every method on one repository; returns method → shares."""
     sources = Sources(root)
     unseen, any_name = draw(sources, samples, seed)
     tallies: dict[str, Tally] = {}
     with tempfile.TemporaryDirectory() as folder, Repository.open(root, index_folder=Path(folder)) as repository:
-        print(f"\n{root.name}: {len(sources.texts)} {sources.family} files, {len(unseen)} U, {len(any_name)} A", flush=True)
+        print(
+            f"\n{root.name}: {len(sources.texts)} {sources.family} files, {len(unseen)} U, {len(any_name)} A",
+            flush=True,
+        )
+        methods = _methods(sources, repository, shown)
         for items, in_unseen in ((unseen, True), (any_name, False)):
             for item in items:
                 repository.update(item.path, item.prefix + item.suffix)
-                for name, retrieve in _methods(sources, repository, only).items():
+                for name, retrieve in methods.items():
                     tally = tallies.setdefault(name, Tally())
                     _ask(item, retrieve, tally, in_unseen=in_unseen)
                 repository.update(item.path)
@@ -87,14 +96,14 @@ def measure(root: Path, samples: int, seed: int, only: str) -> dict[str, list[fl
 _Retrieve = Callable[[MaskedLine, int], Sequence[Piece]]
 
 
-def _methods(sources: Sources, repository: Repository, only: str) -> dict[str, _Retrieve]:
+def _methods(sources: Sources, repository: Repository, shown: Sequence[str]) -> dict[str, _Retrieve]:
     def peer(rank: Callable[[Sources, MaskedLine], list[Piece]]) -> _Retrieve:
-        ranked: dict[MaskedLine, list[Piece]] = {}
+        @lru_cache(maxsize=1)
+        def ranked(item: MaskedLine) -> list[Piece]:
+            return rank(sources, item)
 
         def retrieve(item: MaskedLine, budget: int) -> Sequence[Piece]:
-            if item not in ranked:
-                ranked[item] = rank(sources, item)
-            return fill(ranked[item], budget, cost)
+            return fill(ranked(item), budget, cost)
 
         return retrieve
 
@@ -103,8 +112,13 @@ def _methods(sources: Sources, repository: Repository, only: str) -> dict[str, _
         found = repository.snippets_for(cursor, budget=budget, count_tokens=cost)
         return [Piece(path=snippet.path, text=snippet.text) for snippet in found]
 
-    methods = {name: peer(rank) for name, rank in PEERS.items()} | {"midfill": ours}
-    return {name: method for name, method in methods.items() if only in name}
+    methods: dict[str, _Retrieve] = {}
+    if "peers" in shown:
+        methods |= {name: peer(rank) for name, rank in PEERS.items()}
+    methods["midfill"] = ours
+    if "ablations" in shown:
+        methods |= {name: ablated(sources, repository, part, cost) for name, part in ABLATIONS.items()}
+    return methods
 
 
 def _ask(item: MaskedLine, retrieve: _Retrieve, tally: Tally, *, in_unseen: bool) -> None:
@@ -132,10 +146,10 @@ def _mean(rows: Sequence[Sequence[float]]) -> list[float]:
 
 def _print(shares: Mapping[str, Sequence[float]], times: Mapping[str, Sequence[float]] | None = None) -> None:
     budgets = "".join(f"{budget:>7}" for budget in BUDGETS)
-    print(f"{'':34}{'UIR':>6}{budgets[6:]}   {'DR':>4}{budgets[4:]}" + ("      CPU p50/p95 ms" if times else ""))
+    print(f"{'':34}{'UIR at':>7}{budgets[4:]}{'DR at':>10}{budgets[4:]}" + ("      CPU p50/p95 ms" if times else ""))
     for name, values in shares.items():
         cells = [f"{value:7.1f}" for value in values]
-        line = f"{name:34}{''.join(cells[:3])}   {''.join(cells[3:])}"
+        line = f"{name:34}{'':4}{''.join(cells[:3])}   {''.join(cells[3:])}"
         if times and len(times.get(name, ())) > 1:
             cuts = statistics.quantiles(times[name], n=20)
             line += f"   {cuts[9]:8.1f} {cuts[18]:8.1f}"

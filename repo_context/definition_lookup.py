@@ -6,6 +6,7 @@ that nothing uses yet, the types of variables near it, the bases of the class ar
 an import (same package, included header), classes whose members the file uses, and at last everything else it imports.
 """
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,6 +36,8 @@ MAX_TEXT = 60_000
 MAX_ROWS = 200
 """How far from the cursor, in lines, uses of a class's members still speak for it."""
 MAX_USES = 160
+HINTED = 0.6
+"""What a use in similar code weighs beside one next to the cursor."""
 MAX_FAR = 60
 """Imported files that are looked through although nothing near the cursor names them."""
 OWNERS = frozenset({"class", "interface", "enum", "module"})
@@ -42,6 +45,8 @@ MEMBERS = frozenset({"field", "method", "constructor"})
 NEAR_SCORE = 40.0
 """From this score on something at the cursor asked for it; below, the file merely imports it."""
 RECEIVER_SCORE = 100.0
+RECEIVER_REASON = "receiver"
+"""How the reason begins of what a receiver before the cursor (`order.`) asks for."""
 
 _NAME = re.compile(r"[^\W\d]\w*")
 _MEMBER = re.compile(r"(?:([^\W\d]\w*)\s*)?(?:\.|->|::)\s*([^\W\d]\w*)?")
@@ -99,10 +104,19 @@ class _Meaning:
 
 
 def find_definitions(
-    cursor: Cursor, imports: Sequence[Import], symbols: SymbolIndex, graph: ImportGraph
+    cursor: Cursor,
+    imports: Sequence[Import],
+    resolved: Sequence[ResolvedImport],
+    symbols: SymbolIndex,
+    graph: ImportGraph,
+    hints: Mapping[str, float],
 ) -> list[Candidate]:
-    """Return definitions of other files, best first, each once; `imports` are those of the edited file."""
-    lookup = _Lookup(cursor, imports, symbols, graph)
+    """Return definitions of other files, best first, each once.
+
+    `imports` are those of the edited file, `resolved` what they lead to. `hints` are names that similar code elsewhere
+    uses, each with a weight from 0 to 1: what it needs, this place may need too.
+    """
+    lookup = _Lookup(cursor, imports, resolved, symbols, graph, hints)
     best: dict[tuple[str, int, str], Candidate] = {}
     for candidate in lookup.candidates():
         located = candidate.located
@@ -119,11 +133,20 @@ def find_definitions(
 class _Lookup:
     """One question; holds what its steps share."""
 
-    def __init__(self, cursor: Cursor, imports: Sequence[Import], symbols: SymbolIndex, graph: ImportGraph) -> None:
+    def __init__(
+        self,
+        cursor: Cursor,
+        imports: Sequence[Import],
+        resolved: Sequence[ResolvedImport],
+        symbols: SymbolIndex,
+        graph: ImportGraph,
+        hints: Mapping[str, float],
+    ) -> None:
         self._cursor = cursor
+        self._hints = hints
         self._symbols = symbols
         self._graph = graph
-        self._resolved = graph.resolve(cursor.path, imports)
+        self._resolved = resolved
         self._bindings: dict[str, list[_Binding]] = {}
         for item in self._resolved:
             for name, binding in _bound_names(item):
@@ -150,6 +173,10 @@ class _Lookup:
                 yield Candidate(located=located, reason=f"base {base} of the class around the cursor", score=62 - place)
         for place, name in enumerate(self._near):
             yield from self._visible(name, 60 - min(place, 60) / 6)
+        for name, weight in self._hints.items():
+            score = 42 + 14 * weight
+            yield from self._of_name(name, (), score)
+            yield from self._visible(name, score)
         yield from self._owners(members)
         for place, item in enumerate(self._resolved[:MAX_FAR]):
             yield from self._imported(item, 30 - place / 9)
@@ -166,16 +193,22 @@ class _Lookup:
             for place, base in enumerate(self._bases):
                 located = self._find_type(base)
                 if located is not None:
-                    yield Candidate(located=located, reason=f"{chain[0]} is a {base}", score=RECEIVER_SCORE - place)
+                    yield Candidate(
+                        located=located,
+                        reason=f"{RECEIVER_REASON} {chain[0]} is a {base}",
+                        score=RECEIVER_SCORE - place,
+                    )
             return
         meaning = self._follow(chain, MAX_CHAIN)
         if meaning is None:
             return
         if meaning.located is not None:
-            yield Candidate(located=meaning.located, reason=f"type of {text}", score=RECEIVER_SCORE)
+            yield Candidate(located=meaning.located, reason=f"{RECEIVER_REASON} {text}: its type", score=RECEIVER_SCORE)
         offered = [item for binding in meaning.bindings for item in self._top_level(binding.resolved.target)]
         for place, located in enumerate(self._most_used(offered)):
-            yield Candidate(located=located, reason=f"member of {text}", score=RECEIVER_SCORE - 5 - place)
+            yield Candidate(
+                located=located, reason=f"{RECEIVER_REASON} {text}: a member", score=RECEIVER_SCORE - 5 - place
+            )
 
     @cached_property
     def _chain(self) -> tuple[str, ...]:
@@ -198,6 +231,10 @@ class _Lookup:
         return meaning
 
     def _meaning_of(self, name: str, depth: int) -> _Meaning | None:
+        # A variable hides a module of the same name.
+        written = self._find_type(self._types[name]) if name in self._types else None
+        if written is not None:
+            return _Meaning(located=written)
         bindings = self._bindings.get(name)
         if bindings is not None:
             for binding in bindings:
@@ -205,10 +242,6 @@ class _Lookup:
                 if located is not None:
                     return _Meaning(located=located)
             return _Meaning(bindings=tuple(bindings[:MAX_FAR]))
-        written = self._types.get(name)
-        if written is not None:
-            located = self._find_type(written)
-            return _Meaning(located=located) if located else None
         called = self._calls.get(name)
         if called is not None:
             meaning = self._follow(called, depth - 1)
@@ -313,26 +346,34 @@ class _Lookup:
             distance = min(abs(row - used) for used in rows)
             if distance <= MAX_ROWS:
                 distances.setdefault(name, distance)
+        nearest = sorted(distances, key=lambda name: distances[name])[:MAX_USES]
+        weights = {name: 1 / (1 + distances[name] / 10) for name in nearest}
+        for name, weight in self._hints.items():
+            weights[name] = max(weights.get(name, 0), HINTED * weight)
         votes: dict[Located, float] = {}
         reasons: dict[Located, str] = {}
-        for name in sorted(distances, key=lambda name: distances[name])[:MAX_USES]:
+        for name, weight in weights.items():
             defining = self._symbols.files_defining(name) if len(name) >= 3 else 0
             if not 1 <= defining <= RARE or name in self._bindings:
                 continue
+            # What nearly every file uses is most often a namesake of the language's own.
+            told = 1 - math.log1p(self._symbols.files_using(name)) / math.log(self._symbols.files() + 2)
             for owner in self._owners_of(name):
-                votes[owner] = votes.get(owner, 0) + 1 / (defining * (1 + distances[name] / 10))
+                votes[owner] = votes.get(owner, 0) + weight * max(told, 0.02) / defining
                 reasons.setdefault(owner, f"has a member {name}")
-        for owner, weight in votes.items():
-            yield Candidate(located=owner, reason=reasons[owner], score=25 + 30 * weight / (weight + 1))
+        for owner, vote in votes.items():
+            yield Candidate(located=owner, reason=reasons[owner], score=25 + 33 * vote / (vote + 0.5))
 
     def _owners_of(self, member: str) -> Iterator[Located]:
         for located in self._nearest_first(self._symbols.definitions_of(member), self._cursor.path):
-            parent = located.definition.parent
-            if not parent or located.path == self._cursor.path or not self._same_family(located.path):
+            definition = located.definition
+            if definition.kind not in MEMBERS or not definition.parent:
                 continue
-            for definition in self._symbols.named_in(located.path, parent):
-                if definition.kind in OWNERS:
-                    yield Located(path=located.path, definition=definition)
+            if located.path == self._cursor.path or not self._same_family(located.path):
+                continue
+            for owner in self._symbols.named_in(located.path, definition.parent):
+                if owner.kind in OWNERS:
+                    yield Located(path=located.path, definition=owner)
                     break
 
     def _imported(self, item: ResolvedImport, score: float) -> Iterator[Candidate]:
@@ -380,7 +421,8 @@ class _Lookup:
         first, *rest = _NAME.findall(written) or [""]
         last = rest[-1] if rest else first
         for binding in () if near else self._bindings.get(first, ()):
-            located = self._exported(binding.resolved.target, rest[0] if rest and not binding.name else binding.name)
+            wanted = binding.name or (rest[0] if rest else "")
+            located = self._exported(binding.resolved.target, wanted) if wanted else None
             if located is not None:
                 return located
         if (first in self._foreign and not near) or not 1 <= self._symbols.files_defining(last) <= RARE_TYPE:

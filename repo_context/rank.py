@@ -10,18 +10,21 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from repo_context.definition_lookup import OWNERS, RECEIVER_SCORE, Candidate, find_definitions
-from repo_context.import_graph import ImportGraph
+from repo_context.import_graph import ImportGraph, ResolvedImport
 from repo_context.languages import comment_marker, family_of, language_of
+from repo_context.recent_files import RecentFiles
 from repo_context.snippet import Cursor, Snippet
 from repo_context.symbol_index import Located, SymbolIndex
 from repo_context.syntax import Definition, Import
-from repo_context.terms import terms_of, terms_of_word
-from repo_context.text_index import TextIndex
+from repo_context.terms import terms_of, terms_of_word, words_of
+from repo_context.text_index import Hit, TextIndex
 
 MAX_HITS = 96
 MAX_CANDIDATES = 80
 MAX_MISSES = 8
 """After so many snippets in a row that do not fit, no smaller one is looked for."""
+MIN_TOKENS = 12
+"""Where less is left, nothing is looked for: a path and one line take as much."""
 WHOLE_LINES = 6
 """A function of so many lines at most is shown whole, a longer one by its signature."""
 MEMBER_CHARACTERS = 110
@@ -32,7 +35,7 @@ MEMBER_CHARACTERS = 110
 class RankSettings:
     """The weights of ranking; the defaults are what was measured best, other values are for measuring."""
 
-    definition_share: float = 0.5
+    definition_share: float = 0.6
     """Share of the budget that definitions asked for at the cursor may take before similar text has its turn."""
     imported_share: float = 0.1
     """Share beyond that for definitions that the file merely imports."""
@@ -46,6 +49,8 @@ class RankSettings:
     """For files that the imported files import."""
     skeleton_characters: float = 15.0
     """Length of a class skeleton, times the square root of the budget: about 100 tokens at 512, 200 at 2,048."""
+    hinting_hits: int = 6
+    """Similar chunks whose names hint at the definitions that the cursor needs."""
     terms: Callable[[str], list[str]] = terms_of
 
 
@@ -59,6 +64,7 @@ class Index:
     symbols: SymbolIndex
     text: TextIndex
     graph: ImportGraph
+    recent: RecentFiles
     lines_of: Callable[[str], Sequence[str] | None]
     """Path → lines as indexed; None when the file has changed since or is gone."""
 
@@ -78,13 +84,16 @@ def rank(
     """
     choice = _Choice(cursor, budget, count_tokens)
     drawing = _Drawing(cursor, index, room=int(settings.skeleton_characters * max(budget, 1) ** 0.5))
-    candidates = find_definitions(cursor, imports, index.symbols, index.graph)[:MAX_CANDIDATES]
+    resolved = index.graph.resolve(cursor.path, imports)
+    hits = _search(cursor, resolved, index, settings)
+    hints = _names_in(hits[: settings.hinting_hits], index)
+    candidates = find_definitions(cursor, imports, resolved, index.symbols, index.graph, hints)[:MAX_CANDIDATES]
     near = [candidate for candidate in candidates if candidate.near]
     far = [candidate for candidate in candidates if not candidate.near]
     share = settings.definition_share
     choice.take(drawing.snippets(near), limit=int(budget * share))
     choice.take(drawing.snippets(far), limit=int(budget * (share + settings.imported_share)))
-    choice.take(_similar_snippets(cursor, imports, index, settings), limit=budget)
+    choice.take(_similar_snippets(hits, index), limit=budget)
     choice.take(drawing.snippets([*near, *far]), limit=budget if share else 0)
     return choice.snippets()
 
@@ -105,7 +114,7 @@ class _Choice:
         """Take from `snippets` until what was spent since the first call reaches `limit` tokens."""
         misses = 0
         for snippet in snippets:
-            if misses >= MAX_MISSES or self._spent >= limit:
+            if misses >= MAX_MISSES or limit - self._spent < MIN_TOKENS:
                 return
             if self._is_known(snippet):
                 continue
@@ -140,16 +149,28 @@ def _squeezed(text: str) -> str:
     return " ".join(text.split())
 
 
-def _similar_snippets(
-    cursor: Cursor, imports: Sequence[Import], index: Index, settings: RankSettings
-) -> Iterator[Snippet]:
-    boosts = _boosts(cursor.path, imports, index, settings)
+def _search(cursor: Cursor, resolved: Sequence[ResolvedImport], index: Index, settings: RankSettings) -> list[Hit]:
+    """Return chunks like the text at the cursor, best first."""
+    boosts = _boosts(cursor.path, resolved, index, settings)
+    for path, factor in index.recent.boosts().items():
+        boosts[path] = boosts.get(path, 1.0) * factor
     hits = index.text.search(_query(cursor, settings), limit=MAX_HITS, boosts=boosts, without=cursor.path)
     family = family_of(cursor.path)
+    # Prose and other languages share words with the code at the cursor, but show nothing of how it goes on.
+    return [hit for hit in hits if not family or family_of(hit.path) == family]
+
+
+def _names_in(hits: Sequence[Hit], index: Index) -> dict[str, float]:
+    """Return the names that chunks use, each with the score of the best of them relative to the first."""
+    names: dict[str, float] = {}
     for hit in hits:
-        # Prose and other languages share words with the code at the cursor, but show nothing of how it goes on.
-        if family and family_of(hit.path) != family:
-            continue
+        for name in index.symbols.names_between(hit.path, hit.start_line, hit.end_line):
+            names.setdefault(name, hit.score / hits[0].score)
+    return names
+
+
+def _similar_snippets(hits: Sequence[Hit], index: Index) -> Iterator[Snippet]:
+    for hit in hits:
         lines = index.lines_of(hit.path)
         if lines is not None and hit.end_line <= len(lines):
             yield Snippet(
@@ -172,9 +193,9 @@ def _query(cursor: Cursor, settings: RankSettings) -> list[str]:
     return settings.terms(around) + settings.terms(current) * settings.current_line_weight
 
 
-def _boosts(path: str, imports: Sequence[Import], index: Index, settings: RankSettings) -> dict[str, float]:
+def _boosts(path: str, resolved: Sequence[ResolvedImport], index: Index, settings: RankSettings) -> dict[str, float]:
     """Return path → factor for files that imports or the folder link to the edited one."""
-    imported = {item.target for item in index.graph.resolve(path, imports)}
+    imported = {item.target for item in resolved}
     second = settings.second_hand_boost
     boosts = {item.target: second for target in imported for item in index.graph.imports_of(target)}
     boosts.update(dict.fromkeys(index.graph.files_beside(path), settings.linked_boost))
@@ -190,14 +211,20 @@ class _Drawing:
         self._index = index
         self._room = room
         before, after = cursor.prefix.rsplit("\n", 6)[-6:], cursor.suffix.split("\n", 4)[:4]
-        self._terms = frozenset(terms_of("\n".join([*before, *after])))
+        near = "\n".join([*before, *after])
+        self._shown: dict[tuple[str, int, str], str] = {}
+        self._likelihoods: dict[str, float] = {}
+        self._names, self._terms = frozenset(words_of(near)), frozenset(terms_of(near))
 
     def snippets(self, candidates: Sequence[Candidate]) -> Iterator[Snippet]:
         """Yield one snippet a definition that can be shown, in the order given."""
         for candidate in candidates:
             located = candidate.located
             room = self._room * 2 if candidate.score >= RECEIVER_SCORE else self._room
-            text = self._show(located, room)
+            key = (located.path, located.definition.start_line, located.definition.name)
+            text = self._shown.get(key)
+            if text is None:
+                text = self._shown[key] = self._show(located, room)
             if text:
                 yield Snippet(
                     path=located.path,
@@ -218,7 +245,7 @@ class _Drawing:
         length = definition.end_line - definition.start_line
         if definition.kind in OWNERS:
             members = self._index.symbols.members_of(located.path, definition)
-            if members and length > WHOLE_LINES:
+            if members and (length > WHOLE_LINES or members[-1].start_line >= definition.end_line):
                 return _skeleton(located, self._chosen(members, room - len(definition.signature)))
         if length <= WHOLE_LINES:
             return _dedented(lines[definition.start_line : definition.end_line])
@@ -229,10 +256,11 @@ class _Drawing:
 
         A member is likely when many files use it and when its name's parts occur near the cursor.
         """
-        ordered = sorted(
-            (member for member in members if _is_public(member)),
-            key=lambda member: (-self._likelihood(member), member.start_line),
-        )
+        likelihoods = self._likelihoods
+        for member in members:
+            if member.name not in likelihoods:
+                likelihoods[member.name] = self._likelihood(member)
+        ordered = sorted(members, key=lambda member: -likelihoods[member.name])
         kept: list[Definition] = []
         for member in ordered:
             room -= min(len(member.signature), MEMBER_CHARACTERS) + 5
@@ -242,10 +270,13 @@ class _Drawing:
         return sorted(kept, key=lambda member: member.start_line)
 
     def _likelihood(self, member: Definition) -> float:
+        if member.name.startswith("__") and member.name != "__init__":
+            return -1
         parts = terms_of_word(member.name)
         shared = sum(part in self._terms for part in parts) / len(parts)
         used = self._index.symbols.files_using(member.name)
-        return math.sqrt(used) + 4 * shared + (3 if _constructs(member) else 0)
+        named = 8 * (member.name in self._names) + 3 * _constructs(member)
+        return math.sqrt(used) + 4 * shared + named
 
 
 def _constructs(member: Definition) -> bool:
@@ -291,10 +322,6 @@ def _member_line(member: Definition, style: _Style) -> str:
     if style is _PYTHON:
         return signature + style.stub if signature.endswith(":") else signature
     return signature if signature.endswith((";", ",", "}")) else signature + style.stub
-
-
-def _is_public(member: Definition) -> bool:
-    return not member.name.startswith("__") or member.name == "__init__"
 
 
 def _dedented(lines: Sequence[str]) -> str:

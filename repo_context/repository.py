@@ -28,8 +28,10 @@ from repo_context.import_graph import SETTINGS_FILES, ImportGraph
 from repo_context.languages import Language, language_of
 from repo_context.parse_pool import Job, parse_files
 from repo_context.rank import Index, rank
+from repo_context.recent_files import RecentFiles
 from repo_context.scan import IGNORE_FILES, ScannedFile, Scanner
 from repo_context.snippet import Cursor, IndexedFile, IndexProgress, IndexSummary, Snippet
+from repo_context.steady_selection import SteadySelection
 from repo_context.store import Stamp, Store, StoredFile, default_index_folder
 from repo_context.symbol_index import SymbolIndex
 from repo_context.syntax import Definition, Import
@@ -69,6 +71,8 @@ class Repository:
         self._symbols = SymbolIndex()
         self._text = TextIndex()
         self._graph = ImportGraph(root.name)
+        self._recent = RecentFiles()
+        self._steady = SteadySelection(self._state_of)
         self._skipped: Counter[str] = Counter()
         self._lines: OrderedDict[str, tuple[int, list[str]]] = OrderedDict()
         self._foreign: tuple[str, int, tuple[Import, ...]] | None = None
@@ -148,17 +152,47 @@ class Repository:
     def snippets_for(self, cursor: Cursor, *, budget: int, count_tokens: Callable[[str], int]) -> tuple[Snippet, ...]:
         """Return what helps at a cursor, best first, within `budget` tokens as `count_tokens` counts them.
 
-        No snippet is from the cursor's own file. A file that changed on disk behind our back is left out this time and
-        indexed again, so that text never disagrees with its line numbers.
+        While the cursor stays where it is the answer stays too, unless another is clearly better, so that a reader can
+        keep what it has read. No snippet is from the cursor's own file. A file that changed on disk behind our back is
+        left out this time and indexed again, so that text never disagrees with its line numbers.
         """
         path = self._relative(cursor.path) or cursor.path
         cursor = Cursor(path=path, prefix=normal_lines(cursor.prefix), suffix=normal_lines(cursor.suffix))
-        index = Index(symbols=self._symbols, text=self._text, graph=self._graph, lines_of=self._lines_of)
-        found = rank(cursor, self._imports_at(cursor), index, budget=budget, count_tokens=count_tokens)
+        imports = self._imports_at(cursor)
+        found = rank(cursor, imports, self.ranking_index(), budget=budget, count_tokens=count_tokens)
+        if not self._stale:
+            found = self._steady.settle(cursor, budget, found)
         for stale in sorted(self._stale):
             self.update(stale)
         self._stale.clear()
         return found
+
+    def note_open(self, path: str | Path) -> None:
+        """Tell that the user looks at a file: its text counts a little more."""
+        self._note(path, self._recent.note_open)
+
+    def note_edit(self, path: str | Path) -> None:
+        """Tell that the user has edited a file: its text counts more for the next ones that are edited."""
+        self._note(path, self._recent.note_edit)
+
+    def note_closed(self, path: str | Path) -> None:
+        """Tell that the user has closed a file."""
+        self._note(path, self._recent.forget)
+
+    def _note(self, path: str | Path, note: Callable[[str], None]) -> None:
+        relative = self._relative(path)
+        if relative is not None:
+            note(relative)
+
+    def ranking_index(self) -> Index:
+        """Return the indexes that ranking reads, live: for benchmarks that measure its parts."""
+        return Index(
+            symbols=self._symbols,
+            text=self._text,
+            graph=self._graph,
+            recent=self._recent,
+            lines_of=self._lines_of,
+        )
 
     def files(self) -> tuple[IndexedFile, ...]:
         """Return the indexed files in order of their path."""
@@ -397,6 +431,11 @@ class Repository:
             record = record_text(cursor.path, text, language)
             self._foreign = (*key, record.imports)
         return self._foreign[2]
+
+    def _state_of(self, path: str) -> object | None:
+        """Return an object that is another one once the file has changed; None when it has gone."""
+        held = self._files.get(path)
+        return held if held is not None and (held.text is not None or self._is_as_indexed(path, held)) else None
 
     def _lines_of(self, path: str) -> Sequence[str] | None:
         """Return a file's lines as they were indexed; None, and a note to index it again, when it has changed."""

@@ -24,6 +24,7 @@ class SymbolIndex:
         self._used_in: dict[str, list[str]] = {}
         self._named: dict[str, dict[str, list[Definition]]] = {}
         self._children: dict[str, dict[str, list[Definition]]] = {}
+        self._by_line: dict[str, dict[int, list[str]]] = {}
         self._total = 0
 
     def __len__(self) -> int:
@@ -46,6 +47,7 @@ class SymbolIndex:
         definitions = self._definitions.pop(path, ())
         self._named.pop(path, None)
         self._children.pop(path, None)
+        self._by_line.pop(path, None)
         self._total -= len(definitions)
         _forget(self._defined_in, {definition.name for definition in definitions}, path)
         _forget(self._used_in, self._references.pop(path, {}), path)
@@ -53,6 +55,10 @@ class SymbolIndex:
     def definitions_in(self, path: str) -> tuple[Definition, ...]:
         """Return the definitions of a file in order of their lines."""
         return self._definitions.get(path, ())
+
+    def files(self) -> int:
+        """Return the number of files."""
+        return len(self._definitions)
 
     def definitions_of(self, name: str) -> list[Located]:
         """Return every definition of a name, in order of path and line."""
@@ -81,14 +87,14 @@ class SymbolIndex:
 
         In languages whose methods stand outside the type (Go, Rust, C++), those of the same file count.
         """
-        outside = [definition for definition in self._children_in(path, owner.name) if definition is not owner]
-        inside = [
-            definition
-            for definition in outside
-            if owner.start_line <= definition.start_line and definition.end_line <= owner.end_line
+        members = [definition for definition in self._children_in(path, owner.name) if definition is not owner]
+        # A nested class of the same name must not lend its members to the other one.
+        namesakes = [other for other in self.named_in(path, owner.name) if other is not owner and _has_body(other)]
+        return [
+            member
+            for member in members
+            if _is_inside(member, owner) or not any(_is_inside(member, other) for other in namesakes)
         ]
-        # A nested class of the same name would lend its members to both, were those inside not preferred.
-        return inside or outside
 
     def _children_in(self, path: str, parent: str) -> Sequence[Definition]:
         children = self._children.get(path)
@@ -102,6 +108,16 @@ class SymbolIndex:
         """Return name → lines, 0-based, of everything that a file uses."""
         return self._references.get(path, {})
 
+    def names_between(self, path: str, start: int, end: int) -> list[str]:
+        """Return the names that the lines from `start` up to `end` of a file use, in order of their lines."""
+        by_line = self._by_line.get(path)
+        if by_line is None:
+            by_line = self._by_line[path] = {}
+            for name, lines in self._references.get(path, {}).items():
+                for line in lines:
+                    by_line.setdefault(line, []).append(name)
+        return [name for line in range(start, end) for name in by_line.get(line, ())]
+
     def uses_of(self, name: str) -> list[tuple[str, Sequence[int]]]:
         """Return (path, lines) of every file that uses a name, in order of path."""
         return [(path, self._references[path][name]) for path in sorted(self._used_in.get(name, ()))]
@@ -109,6 +125,14 @@ class SymbolIndex:
     def files_using(self, name: str) -> int:
         """Return how many files use a name."""
         return len(self._used_in.get(name, ()))
+
+
+def _has_body(definition: Definition) -> bool:
+    return definition.end_line - definition.start_line > 1
+
+
+def _is_inside(inner: Definition, outer: Definition) -> bool:
+    return outer.start_line <= inner.start_line and inner.end_line <= outer.end_line
 
 
 def _forget(index: dict[str, list[str]], names: Iterable[str], path: str) -> None:

@@ -74,7 +74,43 @@ def test_a_class_is_shown_as_a_skeleton(ask):
 def test_the_type_of_a_variable_brings_its_class(ask):
     gap = "\n".join(f"step_{number} = {number}" for number in range(15))
     found = ask(f"from shop import Cart\n\ndef pay(order: Cart):\n{gap}\n    order.‸\n")
-    assert chosen(found, "type of order") == [("shop/cart.py", "class Cart(Basket):")]
+    assert chosen(found, "receiver order: its type") == [("shop/cart.py", "class Cart(Basket):")]
+
+
+CHAINED = {
+    "shop/router.py": (
+        "class Router:\n" + "".join(f"    def add_{n}(self, path):\n        self.x = {n}\n\n" for n in range(9))
+    ),
+    "shop/app.py": "from .router import Router\n\n\nclass App:\n    def router(self) -> Router:\n        return self._r\n",  # noqa: E501
+}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from shop.app import App\n\ndef f(app: App):\n    app.router().‸",
+        "from shop.app import App\n\napp = App()\nrouter = app.router()\nrouter.‸",
+        "import shop.app\n\ndef f(app: 'shop.app.App'):\n    app.router('a', f(1)).‸",
+    ],
+)
+def test_a_receiver_is_followed_through_calls_to_its_type(ask, source):
+    found = ask(source, files=CHAINED)
+    assert (found[0].path, found[0].text.split("\n")[0]) == ("shop/router.py", "class Router:")
+    assert found[0].reason.startswith("receiver")
+
+
+def test_an_import_that_nothing_uses_yet_is_shown(ask):
+    gap = "\n".join(f"step_{number} = {number}" for number in range(15))
+    found = ask(f"from shop.money import format_price, RATE\n{gap}\n‸\n")
+    assert ("shop/money.py", "def format_price(cents: int) -> str:") in chosen(found, "not used yet")
+
+
+def test_what_similar_code_uses_hints_at_definitions(ask):
+    files = FILES | {
+        "a.py": "from shop.cart import Cart\n\n\ndef first(owner):\n    log(owner, verbose=True)\n    return Cart(owner)\n"  # noqa: E501
+    }
+    found = ask("def second(owner):\n    log(owner, verbose=True)\n    ‸\n", files=files)
+    assert ("shop/cart.py", "class Cart(Basket):") in chosen(found, "Cart")
 
 
 def test_the_base_of_the_class_around_the_cursor_is_shown(ask):
@@ -154,4 +190,4 @@ GO = {"go.mod": "module m\n", "inner/node.go": "package inner\n\ntype Node struc
 )
 def test_definitions_are_found_in_other_languages(ask, files, path, source, expected):
     found = ask(source, path=path, files=files)
-    assert expected in [snippet.path for snippet in found if "definition" in snippet.reason]
+    assert expected in [snippet.path for snippet in found if snippet.reason.startswith(("definition", "type"))]

@@ -29,7 +29,7 @@ def test_a_file_that_is_replaced_or_removed_leaves_nothing_behind():
     assert (len(index), index.definitions_of("new"), index.uses_of("here")) == (0, [], [])
 
 
-def test_members_are_those_inside_a_class_or_else_those_that_name_it():
+def test_members_are_those_inside_a_class_and_those_that_name_it():
     index = SymbolIndex()
     inside = definition("Tree", kind="class", start=0, end=5)
     outside = definition("Node", kind="class", start=6, end=7)
@@ -44,5 +44,26 @@ def test_members_are_those_inside_a_class_or_else_those_that_name_it():
         ),
         {},
     )
-    assert [member.name for member in index.members_of("a", inside)] == ["grow"]
+    assert [member.name for member in index.members_of("a", inside)] == ["grow", "late"]
     assert [member.name for member in index.members_of("a", outside)] == ["left"]
+
+
+def test_a_nested_class_of_the_same_name_keeps_its_members_to_itself():
+    index = SymbolIndex()
+    outer = definition("Builder", kind="class", start=0, end=3)
+    nested = definition("Builder", kind="class", start=5, end=9, parent="Shape")
+    members = (
+        definition("one", kind="method", start=1, end=2, parent="Builder"),
+        definition("two", kind="method", start=6, end=7, parent="Builder"),
+    )
+    index.add("a", (outer, members[0], nested, members[1]), {})
+    assert [member.name for member in index.members_of("a", outer)] == ["one"]
+    assert [member.name for member in index.members_of("a", nested)] == ["two"]
+
+
+def test_the_names_that_some_lines_use_come_in_order_of_the_lines():
+    index = SymbolIndex()
+    index.add("a", (), {"late": (7,), "early": (2, 5), "outside": (1, 9)})
+    assert index.names_between("a", 2, 8) == ["early", "early", "late"]
+    index.add("a", (), {"new": (3,)})
+    assert index.names_between("a", 2, 8) == ["new"]
