@@ -11,6 +11,7 @@ from engine.errors import EngineError
 from engine.model_names import resolve
 from train.config import load, recipe_names
 from train.errors import TrainError
+from train.evaluate.verb import add_arguments as add_evaluate_arguments
 from train.run import Run
 from train.stages.fit_mixture import fit
 from train.stages.pretrain import Metric
@@ -44,6 +45,8 @@ def _parser() -> argparse.ArgumentParser:
     mixture.add_argument("--holes", type=int, default=300, help="of each kind in each repository (default: 300)")
     mixture.add_argument("--seed", type=int, default=1)
     mixture.set_defaults(verb=_mixture)
+    evaluate = verbs.add_parser("evaluate", help="measure a model with benchmarks or a repository of your own")
+    add_evaluate_arguments(evaluate)
     recipes = verbs.add_parser("recipes", help="list the recipes")
     recipes.set_defaults(verb=_recipes)
     return parser
