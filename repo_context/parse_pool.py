@@ -1,17 +1,18 @@
 """Parses many files in several processes: tree-sitter holds the interpreter's lock, so threads would not help."""
 
+import marshal
 import os
-import pickle
 import queue
 import subprocess
 import sys
 import threading
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
-from repo_context.file_record import FileRecord, Skipped, SkipReason, Unchanged, record_named
-from repo_context.parse_worker import READY, receive, send
+from repo_context.chunk_terms import TermCounter
+from repo_context.file_record import Job, Result, Skipped, SkipReason, record_files
+from repo_context.parse_worker import READY, AnswerReader, receive, send
 
 IN_PROCESS_BELOW = 50
 """So few files are parsed here: a process takes longer to start than they to parse."""
@@ -19,30 +20,20 @@ MAX_PROCESSES = 8
 BATCH_BYTES = 400_000
 BATCH_FILES = 64
 
-Result: TypeAlias = FileRecord | Skipped | Unchanged
+_Answer: TypeAlias = tuple["_Worker", bytes]
+"""A batch's results as a process sent them."""
 
 
-class Job(NamedTuple):
-    """One file to read and parse: the arguments of `record_named`, then its size."""
+def parse_files(jobs: Sequence[Job], counter: TermCounter) -> Generator[Result, None, None]:
+    """Yield one result a job, in no particular order; closing the iterator ends the processes.
 
-    path: str
-    absolute: str
-    language: str
-    known_digest: bytes | None
-    size: int
-
-
-def parse_files(jobs: Sequence[Job]) -> Generator[Result, None, None]:
-    """Yield one result a job, in no particular order; closing the iterator ends the processes."""
+    New terms get their numbers in `counter.vocabulary` as results are taken from the iterator.
+    """
     if len(jobs) < IN_PROCESS_BELOW:
         for job in jobs:
-            yield _parse_here(job)
+            yield from record_files([job], counter)
         return
-    yield from _Pool(_batches(jobs)).results()
-
-
-def _parse_here(job: Job) -> Result:
-    return record_named(*job[:4])
+    yield from _Pool(_batches(jobs)).results(counter)
 
 
 def _batches(jobs: Sequence[Job]) -> list[list[Job]]:
@@ -66,7 +57,7 @@ class _Pool:
         for batch in batches:
             self._waiting.put(batch)
         self._expected = sum(len(batch) for batch in batches)
-        self._done: queue.SimpleQueue[Sequence[Result] | BaseException] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[_Answer | Job | Skipped | BaseException] = queue.SimpleQueue()
         self._closing = threading.Event()
         self._workers: set[_Worker] = set()
         self._threads = [
@@ -74,17 +65,16 @@ class _Pool:
             for number in range(min(_processors(), MAX_PROCESSES, len(batches)))
         ]
 
-    def results(self) -> Iterator[Result]:
+    def results(self, counter: TermCounter) -> Iterator[Result]:
         for thread in self._threads:
             thread.start()
         try:
             received = 0
             while received < self._expected:
-                results = self._done.get()
-                if isinstance(results, BaseException):
-                    raise results
-                received += len(results)
-                yield from results
+                # Only here are answers read: what terms they bring goes into one vocabulary, one after another.
+                for result in _read_answer(self._done.get(), counter):
+                    received += 1
+                    yield result
         finally:
             self._closing.set()
             for worker in list(self._workers):
@@ -102,15 +92,15 @@ class _Pool:
                     batch = self._waiting.get_nowait()
                 except queue.Empty:
                     return
-                results = worker.parse(batch) if worker else [_parse_here(job) for job in batch]
-                if results is None and not self._closing.is_set():
-                    worker = self._replace(worker)
-                    results = []
+                if worker is None:
                     for job in batch:
-                        answer, worker = self._parse_alone(worker, job)
-                        results.append(answer)
-                if results is not None:
-                    self._done.put(results)
+                        self._done.put(job)
+                elif answer := worker.parse(batch):
+                    self._done.put((worker, answer))
+                elif not self._closing.is_set():
+                    worker = self._replace(worker)
+                    for job in batch:
+                        worker = self._parse_alone(worker, job)
         except Exception as error:  # noqa: BLE001 -- a thread's boundary: the consumer raises it
             self._done.put(error)
         finally:
@@ -137,20 +127,36 @@ class _Pool:
             worker.kill()
         return self._start()
 
-    def _parse_alone(self, worker: "_Worker | None", job: Job) -> tuple[Result, "_Worker | None"]:
-        """Parse one file of a batch that killed its process, to find the one that did it."""
-        if self._closing.is_set() or worker is None:
-            return Skipped(path=job.path, reason=SkipReason.CRASHED), worker
-        results = worker.parse([job])
-        if results is not None:
-            return results[0], worker
-        return Skipped(path=job.path, reason=SkipReason.CRASHED, size=job.size), self._replace(worker)
+    def _parse_alone(self, worker: "_Worker | None", job: Job) -> "_Worker | None":
+        """Parse one file of a batch that killed its process, to find the one that did it; returns the next process."""
+        if not self._closing.is_set() and worker is not None:
+            answer = worker.parse([job])
+            if answer is not None:
+                self._done.put((worker, answer))
+                return worker
+            worker = self._replace(worker)
+        self._done.put(Skipped(path=job.path, reason=SkipReason.CRASHED, size=job.size))
+        return worker
+
+
+def _read_answer(answer: _Answer | Job | Skipped | BaseException, counter: TermCounter) -> Iterator[Result]:
+    """Yield the results in what a thread handed over; a job stands for one that no process could be started for."""
+    if isinstance(answer, BaseException):
+        raise answer
+    if isinstance(answer, Skipped):
+        yield answer
+    elif isinstance(answer, Job):
+        yield from record_files([answer], counter)
+    else:
+        worker, message = answer
+        yield from worker.reader.read(message, counter.vocabulary)
 
 
 class _Worker:
     """One process that runs `repo_context.parse_worker`."""
 
     def __init__(self) -> None:
+        self.reader = AnswerReader()
         packages = str(Path(__file__).resolve().parent.parent)
         inherited = os.environ.get("PYTHONPATH")
         path = os.pathsep.join([packages, inherited]) if inherited else packages
@@ -169,19 +175,15 @@ class _Worker:
         assert self._process.stdout is not None
         return receive(self._process.stdout) == READY
 
-    def parse(self, batch: Sequence[Job]) -> list[Result] | None:
-        """Return one result a job; None when the process died on the way."""
+    def parse(self, batch: Sequence[Job]) -> bytes | None:
+        """Return one answer, with a result a job; None when the process died on the way."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
-            send(self._process.stdin, pickle.dumps([job[:4] for job in batch], protocol=5))
+            send(self._process.stdin, marshal.dumps([tuple(job) for job in batch]))
         except OSError:
             return None
-        answer = receive(self._process.stdout)
-        if answer is None:
-            return None
-        results: list[Result] = pickle.loads(answer)  # noqa: S301 -- from our own child, through our own pipe
-        return results
+        return receive(self._process.stdout)
 
     def kill(self) -> None:
         """End the process and take in what is left of it; may be called twice."""

@@ -5,12 +5,26 @@ can be started from a process that is itself a worker. It ends when its stdin do
 """
 
 import gc
+import marshal
 import os
-import pickle
 import sys
-from typing import IO
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import IO, Any
 
-from repo_context.file_record import record_named
+import numpy as np
+
+from repo_context.chunk_terms import ChunkTable, Ints, TermCounter
+from repo_context.file_record import (
+    FileRecord,
+    Job,
+    Result,
+    Skipped,
+    SkipReason,
+    Unchanged,
+    record_files,
+    unpack_syntax,
+)
 
 READY = b"ready"
 
@@ -24,9 +38,77 @@ def main() -> None:
     # What is made here goes out at once and holds no cycles; collecting costs and frees nothing.
     gc.disable()
     send(results, READY)
+    counter = TermCounter({})
+    terms_sent = 0
     while (batch := receive(sys.stdin.buffer)) is not None:
-        jobs = pickle.loads(batch)  # noqa: S301 -- from our own parent, through a pipe nobody else holds
-        send(results, pickle.dumps([record_named(*job) for job in jobs], protocol=5))
+        jobs = [Job(*fields) for fields in marshal.loads(batch)]  # noqa: S302 -- from our own parent
+        answers = list(map(_to_wire, record_files(jobs, counter)))
+        # Terms go out once a process; after that both sides know them by their number.
+        new_terms = list(islice(counter.vocabulary, terms_sent, None))
+        terms_sent += len(new_terms)
+        send(results, marshal.dumps((new_terms, answers)))
+
+
+class AnswerReader:
+    """Reads the answers of one process, whose numbers of terms are its own."""
+
+    def __init__(self) -> None:
+        self._terms: Ints = np.zeros(0, np.int32)
+
+    def read(self, message: bytes, vocabulary: dict[str, int]) -> Iterator[Result]:
+        """Yield the results of one batch, with terms by their numbers in `vocabulary`, to which new ones are added."""
+        new_terms, answers = marshal.loads(message)  # noqa: S302 -- from our own child, through our own pipe
+        numbers = [vocabulary.setdefault(term, len(vocabulary)) for term in new_terms]
+        self._terms = np.concatenate([self._terms, np.array(numbers, np.int32)])
+        for answer in answers:
+            yield self._from_wire(*answer)
+
+    def _from_wire(self, kind: str, fields: Sequence[Any], arrays: Sequence[bytes]) -> Result:
+        if kind == "skipped":
+            path, reason, mtime_ns, size = fields
+            return Skipped(path=path, reason=SkipReason[reason], mtime_ns=mtime_ns, size=size)
+        if kind == "unchanged":
+            path, mtime_ns, size = fields
+            return Unchanged(path=path, mtime_ns=mtime_ns, size=size)
+        path, language, mtime_ns, size, digest, packed, unparsed = fields
+        found = unpack_syntax(packed)
+        starts, ends, pointers, term_ids, counts = (np.frombuffer(data, np.int32) for data in arrays)
+        return FileRecord(
+            path=path,
+            language=language,
+            mtime_ns=mtime_ns,
+            size=size,
+            digest=digest,
+            definitions=found.definitions,
+            references=found.references,
+            imports=found.imports,
+            packages=found.packages,
+            packed=packed,
+            chunks=ChunkTable(
+                starts=starts, ends=ends, pointers=pointers, term_ids=self._terms[term_ids], counts=counts
+            ),
+            unparsed=unparsed,
+        )
+
+
+def _to_wire(result: Result) -> tuple[str, tuple[Any, ...], tuple[bytes, ...]]:
+    """Return a result in plain values, which `marshal` writes several times faster than `pickle` does objects."""
+    if isinstance(result, Skipped):
+        return "skipped", (result.path, result.reason.name, result.mtime_ns, result.size), ()
+    if isinstance(result, Unchanged):
+        return "unchanged", (result.path, result.mtime_ns, result.size), ()
+    table = result.chunks
+    fields = (
+        result.path,
+        result.language,
+        result.mtime_ns,
+        result.size,
+        result.digest,
+        result.packed,
+        result.unparsed,
+    )
+    arrays = (table.starts, table.ends, table.pointers, table.term_ids, table.counts)
+    return "record", fields, tuple(array.tobytes() for array in arrays)
 
 
 def send(stream: IO[bytes], message: bytes) -> None:

@@ -1,12 +1,11 @@
 """Exact BM25 over chunks of source, kept up to date file by file.
 
 Scores are those of `rank_bm25.BM25Okapi` (k1 1.5, b 0.75, epsilon 0.25; Trotman et al. 2014, ATIRE variant) over the
-chunks alive now. Small repositories are scored by rank-bm25 itself; larger ones by inverted postings in numpy.
-Postings lie in segments, one a batch of files; an edited file gets a segment of its own and its old chunks die;
+chunks alive now. Small repositories are scored by rank-bm25 itself; larger ones by inverted postings in numpy: a base
+that is mapped from disk, and segments in memory for files that came after it. A changed file's old chunks die; small
 segments of like size are merged, so that their number stays logarithmic.
 """
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 from rank_bm25 import BM25Okapi
+
+from repo_context.chunk_terms import ChunkTable, Ints
+from repo_context.postings import Base, Gathered, Segment
 
 K1 = 1.5
 B = 0.75
@@ -25,23 +27,10 @@ MERGE_RATIO = 4
 """A segment is merged with the one before it unless that one is more than so many times larger."""
 COMPACT_FROM = 20_000
 """Dead chunks that are tolerated in any case; beyond them, no more dead than alive."""
+CANDIDATE_SHARE = 0.4
+"""Chunks that score less than this share of the best are looked at only when the others are too few."""
 
-_Ints: TypeAlias = NDArray[np.int32]
 _Floats: TypeAlias = NDArray[np.floating[Any]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChunkTable:
-    """The chunks of one file in terms of the index's vocabulary; arrays as in `file_record.ChunkTerms`."""
-
-    starts: _Ints
-    ends: _Ints
-    pointers: _Ints
-    term_ids: _Ints
-    counts: _Ints
-
-    def __len__(self) -> int:
-        return len(self.starts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,40 +48,54 @@ class Hit:
 class TextIndex:
     """BM25 over the chunks of many files; `vocabulary` gives the ids that `ChunkTable`s are written in."""
 
-    def __init__(self) -> None:
-        self.vocabulary: dict[str, int] = {}
+    def __init__(self, vocabulary: dict[str, int] | None = None) -> None:
+        self.vocabulary: dict[str, int] = {} if vocabulary is None else vocabulary
         self._files: dict[str, _File] = {}
-        self._segments: list[_Segment] = []
+        self._base: Base | None = None
+        self._segments: list[Segment] = []
+        self._unsettled: list[tuple[int, ChunkTable]] = []
         self._slots = _Slots.empty()
         self._document_frequency: NDArray[np.int64] = np.zeros(0, np.int64)
         self._chunks = 0
         self._terms_total = 0
-        self._derived: _Derived | None = None
-        self._small: tuple[BM25Okapi, _Ints] | None = None
+        self._length_norm: _Floats | None = None
+        self._mean_idf: float | None = None
+        self._small: tuple[BM25Okapi, Ints] | None = None
+
+    @classmethod
+    def over(cls, base: Base, vocabulary: dict[str, int], paths: Mapping[int, str]) -> "TextIndex":
+        """Return an index over postings that exist; files whose number in `base` has no entry in `paths` are dead."""
+        index = cls(vocabulary)
+        index._rest_on(base, paths)
+        return index
 
     def __len__(self) -> int:
         """The number of chunks alive."""
         return self._chunks
 
-    def ids_of(self, terms: Iterable[str]) -> _Ints:
-        """Return the ids of terms, giving new ones to terms not seen before."""
-        vocabulary = self.vocabulary
-        return np.fromiter((vocabulary.setdefault(term, len(vocabulary)) for term in terms), np.int32)
+    @property
+    def loose(self) -> float:
+        """How much of the index, from 0 to 1, is not what its base holds: chunks added since, and dead ones."""
+        based = len(self._base.lengths) if self._base is not None else 0
+        added = self._slots.used - based
+        dead = self._slots.used - self._chunks
+        return (added + dead) / max(self._slots.used, 1)
 
     def add(self, tables: Mapping[str, ChunkTable]) -> None:
         """Add or replace files: path → chunks."""
         self._drop(tables)
-        if tables:
-            self._append(tables)
-            self._merge_segments()
+        for path, table in tables.items():
+            first = self._slots.used
+            self._slots.extend(path, table)
+            self._files[path] = _File(first=first, chunks=len(table), table=table, number=-1)
+            self._unsettled.append((first, table))
+        self._count([self._files[path] for path in tables], sign=1)
         self._compact_when_due()
-        self._changed()
 
     def remove(self, paths: Iterable[str]) -> None:
         """Take files out; paths that are not in are passed over."""
         self._drop(paths)
         self._compact_when_due()
-        self._changed()
 
     def search(self, query: Sequence[str], *, limit: int, boosts: Mapping[str, float], without: str) -> list[Hit]:
         """Return the best chunks, best first; equal scores in order of path and line.
@@ -103,10 +106,13 @@ class TextIndex:
         scores = self.scores(query)
         if not len(scores):
             return []
-        self._apply_boosts(scores, boosts)
+        for path, factor in boosts.items():
+            file = self._files.get(path)
+            if file is not None:
+                scores[file.first : file.first + file.chunks] *= factor
         excluded = self._files.get(without)
         if excluded is not None:
-            scores[excluded.first : excluded.first + len(excluded.table)] = 0.0
+            scores[excluded.first : excluded.first + excluded.chunks] = 0.0
         return self._best(scores, limit)
 
     def scores(self, query: Sequence[str]) -> _Floats:
@@ -120,79 +126,137 @@ class TextIndex:
         return [
             (file.first + number, path, number)
             for path, file in sorted(self._files.items())
-            for number in range(len(file.table))
+            for number in range(file.chunks)
         ]
 
-    def _append(self, tables: Mapping[str, ChunkTable]) -> None:
-        """Give each chunk a slot and put the files' postings into one new segment."""
-        added = []
-        for path, table in tables.items():
-            file = _File(first=self._slots.used, table=table)
-            self._slots.extend(len(table), len(self._slots.paths), table)
-            self._slots.paths.append(path)
-            self._files[path] = file
-            added.append(file)
-        self._count(added, sign=1)
-        self._segments.append(_Segment.build({path: self._files[path] for path in tables}))
+    def compact(self) -> tuple[Base, list[str]]:
+        """Make one base of all that is alive and rest on it; returns it with the paths of its files, in its order."""
+        self._settle()
+        paths = sorted(self._files)
+        sizes = np.array([self._files[path].chunks for path in paths], np.int64)
+        old_firsts = np.array([self._files[path].first for path in paths], np.int64)
+        firsts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
+        kept = np.repeat(old_firsts - firsts[:-1], sizes) + np.arange(int(firsts[-1]))
+        moved = np.full(self._slots.used, -1, np.int64)
+        moved[kept] = np.arange(len(kept))
+        slots = moved[_joined([segment.slots for segment in self._segments])]
+        alive = slots >= 0
+        segment = Segment.of_postings(
+            _joined([segment.term_of_posting() for segment in self._segments])[alive],
+            slots[alive],
+            _joined([segment.counts for segment in self._segments])[alive],
+        )
+        lengths, starts, ends = self._slots.lengths[kept], self._slots.starts[kept], self._slots.ends[kept]
+        base = Base.build(segment, firsts=firsts, lengths=lengths, starts=starts, ends=ends)
+        self._rest_on(base, dict(enumerate(paths)))
+        return base, paths
+
+    def rest_on(self, base: Base) -> None:
+        """Take `base`, a mapped copy of what `compact` returned last, in its place, to free the memory of that."""
+        assert self._base is not None
+        assert len(base.slots) == len(self._base.slots)
+        self._base = base
+        self._segments[0] = base.segment
+
+    def _rest_on(self, base: Base, paths: Mapping[int, str]) -> None:
+        """Start anew from a base; `paths` as in `over`."""
+        self._base, self._segments, self._unsettled = base, [base.segment], []
+        self._slots = _Slots.of_base(base, paths)
+        self._files = {
+            path: _File(
+                first=int(base.firsts[number]),
+                chunks=int(base.firsts[number + 1] - base.firsts[number]),
+                table=None,
+                number=number,
+            )
+            for number, path in paths.items()
+        }
+        frequency = np.zeros(len(self.vocabulary), np.int64)
+        frequency[base.terms] = np.diff(base.pointers)
+        gone = np.ones(len(base.file_ids), np.bool_)
+        gone[list(paths)] = False
+        if gone.any():
+            dead = np.repeat(gone, np.diff(base.own_pointers))
+            np.subtract.at(frequency, base.own_terms[dead], base.own_chunks[dead])
+        self._document_frequency = frequency
+        alive = self._slots.alive[: self._slots.used]
+        self._chunks = int(np.count_nonzero(alive))
+        self._terms_total = int(base.lengths[alive].sum())
+        self._changed()
 
     def _drop(self, paths: Iterable[str]) -> None:
         dropped = []
         for path in paths:
             file = self._files.pop(path, None)
             if file is not None:
-                self._slots.alive[file.first : file.first + len(file.table)] = False
+                self._slots.alive[file.first : file.first + file.chunks] = False
                 dropped.append(file)
         self._count(dropped, sign=-1)
 
     def _count(self, files: Sequence["_File"], *, sign: int) -> None:
         """Keep document frequencies and totals in step with files that come (1) or go (-1)."""
-        if not files:
-            return
-        ids = np.concatenate([file.table.term_ids for file in files])
-        frequency = np.bincount(ids, minlength=len(self.vocabulary)).astype(np.int64)
-        if len(self._document_frequency) < len(frequency):
-            grown = np.zeros(len(frequency), np.int64)
-            grown[: len(self._document_frequency)] = self._document_frequency
-            self._document_frequency = grown
-        self._document_frequency[: len(frequency)] += sign * frequency
-        self._chunks += sign * sum(len(file.table) for file in files)
-        self._terms_total += sign * sum(int(file.table.counts.sum()) for file in files)
+        missing = len(self.vocabulary) - len(self._document_frequency)
+        if missing > 0:
+            # Room for a tenth more: an edit that brings one new word must not copy the frequencies of all.
+            room = np.zeros(missing + len(self.vocabulary) // 10, np.int64)
+            self._document_frequency = np.concatenate([self._document_frequency, room])
+        if files:
+            terms, chunks = zip(*map(self._own_terms, files), strict=True)
+            np.add.at(self._document_frequency, np.concatenate(terms), sign * np.concatenate(chunks).astype(np.int64))
+        for file in files:
+            self._chunks += sign * file.chunks
+            self._terms_total += sign * int(self._slots.lengths[file.first : file.first + file.chunks].sum())
+        self._changed()
 
-    def _merge_segments(self) -> None:
-        """Merge from the young end while neighbours are of like size."""
-        while len(self._segments) > 1:
-            older, younger = self._segments[-2:]
-            if len(older) > MERGE_RATIO * len(younger):
-                return
-            self._segments[-2:] = [_Segment.build(self._still_there({**older.files, **younger.files}))]
+    def _own_terms(self, file: "_File") -> tuple[Ints, Ints]:
+        """Return the terms of a file and for each a number of its chunks; a term may come several times."""
+        if file.table is not None:
+            return file.table.term_ids, np.ones(len(file.table.term_ids), np.int32)
+        assert self._base is not None
+        places = slice(int(self._base.own_pointers[file.number]), int(self._base.own_pointers[file.number + 1]))
+        return self._base.own_terms[places], self._base.own_chunks[places]
 
-    def _still_there(self, files: Mapping[str, "_File"]) -> dict[str, "_File"]:
-        return {path: file for path, file in files.items() if self._files.get(path) is file}
+    def _settle(self) -> None:
+        """Put files that came since into a segment, and merge from the young end while neighbours are of like size."""
+        if self._unsettled:
+            self._segments.append(Segment.of_tables(self._unsettled))
+            self._unsettled = []
+        lowest = 2 if self._base is not None else 1
+        while len(self._segments) > lowest and len(self._segments[-2]) <= MERGE_RATIO * len(self._segments[-1]):
+            self._segments[-2:] = [self._merged(self._segments[-2:])]
+
+    def _merged(self, segments: Sequence[Segment]) -> Segment:
+        slots = _joined([segment.slots for segment in segments])
+        alive = self._slots.alive[slots]
+        return Segment.of_postings(
+            _joined([segment.term_of_posting() for segment in segments])[alive],
+            slots[alive],
+            _joined([segment.counts for segment in segments])[alive],
+        )
 
     def _compact_when_due(self) -> None:
         """Renumber the slots when the dead outweigh the living."""
-        if self._slots.used - self._chunks <= max(COMPACT_FROM, self._chunks):
-            return
-        tables = {path: file.table for path, file in self._files.items()}
-        self._slots, self._segments, self._files = _Slots.empty(), [], {}
-        self._chunks = self._terms_total = 0
-        self._document_frequency = np.zeros(0, np.int64)
-        self._append(tables)
+        if self._slots.used - self._chunks > max(COMPACT_FROM, self._chunks):
+            self.compact()
 
     def _changed(self) -> None:
-        self._derived = None
+        self._length_norm = None
+        self._mean_idf = None
         self._small = None
 
     def _score_small(self, query: Sequence[str]) -> _Floats:
         """Score with rank-bm25, built anew after a change."""
         if self._small is None:
+            self._settle()
             words = list(self.vocabulary)
-            slots, corpus = [], []
-            for file in self._files.values():
-                for number in range(len(file.table)):
-                    slots.append(file.first + number)
-                    corpus.append(file.table_terms(number, words))
-            self._small = BM25Okapi(corpus, k1=K1, b=B, epsilon=EPSILON), np.array(slots, np.int32)
+            corpus: list[list[str]] = [[] for _ in range(self._slots.used)]
+            for segment in self._segments:
+                postings = (segment.term_of_posting().tolist(), segment.slots.tolist(), segment.counts.tolist())
+                for term, slot, count in zip(*postings, strict=True):
+                    corpus[slot].extend([words[term]] * count)
+            slots = np.flatnonzero(self._slots.alive[: self._slots.used])
+            engine = BM25Okapi([corpus[slot] for slot in slots], k1=K1, b=B, epsilon=EPSILON)
+            self._small = engine, slots.astype(np.int32)
         engine, slots_array = self._small
         scores = np.zeros(self._slots.used)
         scores[slots_array] = engine.get_scores(query)
@@ -200,65 +264,65 @@ class TextIndex:
 
     def _score_postings(self, query: Sequence[str]) -> _Floats:
         """Score by gathering the postings of the query's terms from every segment."""
-        derived = self._derive()
-        ids, weights = self._weigh(query, derived)
-        documents: list[_Ints] = []
-        contributions: list[_Floats] = []
-        for segment in self._segments:
-            found, repeats = segment.postings(ids)
-            if found is None:
-                continue
-            documents.append(found.documents)
-            counts = found.counts.astype(np.float64)
-            weight = np.repeat(weights, repeats)
-            contributions.append(weight * (counts * (K1 + 1) / (counts + derived.length_norm[found.documents])))
-        if not documents:
+        self._settle()
+        ids, weights = self._weigh(query)
+        gathered = [(found, weights) for segment in self._segments if len((found := segment.gather(ids)).slots)]
+        if not gathered:
             return np.zeros(self._slots.used)
+        norm = self._norm()
         scores = np.bincount(
-            np.concatenate(documents), weights=np.concatenate(contributions), minlength=self._slots.used
+            _joined([found.slots for found, _ in gathered]),
+            weights=_joined([_contributions(found, weights, norm) for found, weights in gathered]),
+            minlength=self._slots.used,
         )
         scores[~self._slots.alive[: self._slots.used]] = 0.0
         return np.asarray(scores, np.float64)
 
-    def _weigh(self, query: Sequence[str], derived: "_Derived") -> tuple[_Ints, _Floats]:
+    def _weigh(self, query: Sequence[str]) -> tuple[Ints, _Floats]:
         """Return the known terms of a query, ascending, and what each weighs: idf times multiplicity."""
         counted: dict[int, int] = {}
         for term, times in Counter(query).items():
             term_id = self.vocabulary.get(term)
-            if term_id is not None and term_id < len(derived.idf):
+            if term_id is not None and term_id < len(self._document_frequency) and self._document_frequency[term_id]:
                 counted[term_id] = times
         ids = np.array(sorted(counted), np.int32)
         times_array = np.array([counted[int(term_id)] for term_id in ids], np.float64)
-        return ids, derived.idf[ids] * times_array
+        idf = self._idf(self._document_frequency[ids])
+        if (idf < 0).any():
+            idf[idf < 0] = EPSILON * self._mean()
+        return ids, idf * times_array
 
-    def _derive(self) -> "_Derived":
-        """Return what scoring needs and only an edit changes."""
-        if self._derived is None:
-            frequency = self._document_frequency
-            living = frequency > 0
-            idf = np.zeros(len(frequency))
-            idf[living] = np.log(self._chunks - frequency[living] + 0.5) - np.log(frequency[living] + 0.5)
-            floor = EPSILON * (math.fsum(idf[living]) / int(living.sum()))
-            idf[idf < 0] = floor
+    def _idf(self, frequency: NDArray[np.int64]) -> _Floats:
+        return np.asarray(np.log(self._chunks - frequency + 0.5) - np.log(frequency + 0.5))
+
+    def _mean(self) -> float:
+        """Return the mean of all terms' idf; a quarter of it stands in for that of terms in most chunks."""
+        if self._mean_idf is None:
+            # Terms are many, their frequencies few: each logarithm is taken once.
+            terms = np.bincount(self._document_frequency)
+            terms[0] = 0
+            found = np.flatnonzero(terms)
+            self._mean_idf = float(np.dot(self._idf(found), terms[found]) / terms.sum())
+        return self._mean_idf
+
+    def _norm(self) -> _Floats:
+        """Return what each slot's length adds to a term's count."""
+        if self._length_norm is None:
             average = self._terms_total / self._chunks
-            lengths = self._slots.lengths[: self._slots.used]
-            self._derived = _Derived(idf=idf, length_norm=K1 * (1 - B + B * lengths / average))
-        return self._derived
-
-    def _apply_boosts(self, scores: _Floats, boosts: Mapping[str, float]) -> None:
-        for path, factor in boosts.items():
-            file = self._files.get(path)
-            if file is not None:
-                scores[file.first : file.first + len(file.table)] *= factor
+            self._length_norm = K1 * (1 - B) + self._slots.lengths[: self._slots.used] * (K1 * B / average)
+        return self._length_norm
 
     def _best(self, scores: _Floats, limit: int) -> list[Hit]:
-        found = int(np.count_nonzero(scores > 0))
-        if not found:
+        top = float(scores.max())
+        if top <= 0 or limit <= 0:
             return []
-        wanted = min(limit, found)
+        slots = np.flatnonzero(scores >= top * CANDIDATE_SHARE)
+        if len(slots) < limit:
+            slots = np.flatnonzero(scores > 0)
+        candidates = scores[slots]
+        wanted = min(limit, len(slots))
         # Everything that ties with the last place competes for it, so that path and line decide, not slot numbers.
-        threshold = np.partition(scores, len(scores) - wanted)[len(scores) - wanted]
-        slots = np.flatnonzero(scores >= threshold)
+        threshold = np.partition(candidates, len(candidates) - wanted)[len(candidates) - wanted]
         hits = [
             Hit(
                 path=self._slots.paths[self._slots.owners[slot]],
@@ -266,7 +330,7 @@ class TextIndex:
                 end_line=int(self._slots.ends[slot]),
                 score=float(scores[slot]),
             )
-            for slot in slots
+            for slot in slots[candidates >= threshold]
         ]
         return sorted(hits, key=lambda hit: (-hit.score, hit.path, hit.start_line))[:wanted]
 
@@ -275,82 +339,26 @@ class TextIndex:
 class _File:
     first: int
     """Slot of the file's first chunk; the others follow."""
-    table: ChunkTable
-
-    def table_terms(self, number: int, words: Sequence[str]) -> list[str]:
-        """Return the terms of one chunk with their multiplicity."""
-        places = slice(self.table.pointers[number], self.table.pointers[number + 1])
-        return [
-            words[term_id]
-            for term_id, count in zip(self.table.term_ids[places], self.table.counts[places], strict=True)
-            for _ in range(count)
-        ]
+    chunks: int
+    table: ChunkTable | None
+    """None for a file of the base."""
+    number: int
+    """In the base; -1 for a file that came after it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Derived:
-    idf: _Floats
-    length_norm: _Floats
+def _contributions(found: Gathered, weights: _Floats, norm: _Floats) -> _Floats:
+    """Return what each posting adds to its chunk's score: weight * count * (k1 + 1) / (count + norm)."""
+    added = norm[found.slots]
+    added += found.counts
+    np.divide(found.counts, added, out=added)
+    added *= np.repeat(weights * (K1 + 1), found.repeats)
+    return added
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Postings:
-    documents: _Ints
-    counts: _Ints
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Segment:
-    """The postings of some files, grouped by term: term i of `terms` owns `pointers[i]:pointers[i + 1]`."""
-
-    files: Mapping[str, _File]
-    terms: _Ints
-    pointers: NDArray[np.int64]
-    documents: _Ints
-    counts: _Ints
-
-    def __len__(self) -> int:
-        return len(self.documents)
-
-    @classmethod
-    def build(cls, files: Mapping[str, _File]) -> "_Segment":
-        tables = [file.table for file in files.values()]
-        empty = np.zeros(0, np.int32)
-        ids = np.concatenate([table.term_ids for table in tables] or [empty])
-        counts = np.concatenate([table.counts for table in tables] or [empty])
-        documents = np.concatenate(
-            [
-                np.repeat(
-                    np.arange(file.first, file.first + len(file.table), dtype=np.int32),
-                    np.diff(file.table.pointers),
-                )
-                for file in files.values()
-            ]
-            or [empty]
-        )
-        # Not a stable sort: the order of documents within a term adds nothing to any sum, and this one is faster.
-        order = np.argsort(ids)
-        terms, firsts = np.unique(ids[order], return_index=True)
-        pointers = np.append(firsts, len(ids)).astype(np.int64)
-        return cls(files=files, terms=terms, pointers=pointers, documents=documents[order], counts=counts[order])
-
-    def postings(self, ids: _Ints) -> tuple[_Postings | None, NDArray[np.int64]]:
-        """Return the postings of some terms one after another, and how many each term has."""
-        if not len(self.terms) or not len(ids):
-            return None, np.zeros(0, np.int64)
-        places = np.minimum(np.searchsorted(self.terms, ids), len(self.terms) - 1)
-        present = self.terms[places] == ids
-        repeats = np.where(present, self.pointers[places + 1] - self.pointers[places], 0)
-        pieces = [slice(int(self.pointers[place]), int(self.pointers[place + 1])) for place in places[present]]
-        if not pieces:
-            return None, repeats
-        return (
-            _Postings(
-                documents=np.concatenate([self.documents[piece] for piece in pieces]),
-                counts=np.concatenate([self.counts[piece] for piece in pieces]),
-            ),
-            repeats,
-        )
+def _joined(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    if len(arrays) == 1:
+        return arrays[0]
+    return np.concatenate(arrays) if arrays else np.zeros(0, np.int32)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -359,11 +367,11 @@ class _Slots:
 
     used: int
     alive: NDArray[np.bool_]
-    owners: _Ints
+    owners: Ints
     """Places in `paths`."""
-    starts: _Ints
-    ends: _Ints
-    lengths: _Ints
+    starts: Ints
+    ends: Ints
+    lengths: Ints
     """Terms in the chunk."""
     paths: list[str]
 
@@ -379,17 +387,35 @@ class _Slots:
             paths=[],
         )
 
-    def extend(self, number: int, owner: int, table: ChunkTable) -> None:
+    @classmethod
+    def of_base(cls, base: Base, paths: Mapping[int, str]) -> "_Slots":
+        sizes = np.diff(base.firsts)
+        alive = np.zeros(len(sizes), np.bool_)
+        alive[list(paths)] = True
+        return cls(
+            used=len(base.lengths),
+            alive=np.repeat(alive, sizes),
+            owners=np.repeat(np.arange(len(sizes), dtype=np.int32), sizes),
+            starts=base.starts,
+            ends=base.ends,
+            lengths=base.lengths,
+            paths=[paths.get(number, "") for number in range(len(sizes))],
+        )
+
+    def extend(self, path: str, table: ChunkTable) -> None:
         """Append the chunks of one file."""
-        end = self.used + number
+        end = self.used + len(table)
         if end > len(self.alive):
-            self._grow(max(1024, 2 * end))
+            self._grow(max(1024, end + end // 4))
         new = slice(self.used, end)
         self.alive[new] = True
-        self.owners[new] = owner
+        self.owners[new] = len(self.paths)
+        self.paths.append(path)
         self.starts[new] = table.starts
         self.ends[new] = table.ends
-        totals = np.concatenate([[0], np.cumsum(table.counts)])
+        totals = np.cumsum(table.counts)
+        # Not reduceat: it takes a chunk without terms for one that has the next one's first.
+        totals = np.concatenate([[0], totals])
         self.lengths[new] = totals[table.pointers[1:]] - totals[table.pointers[:-1]]
         self.used = end
 

@@ -2,10 +2,16 @@ import os
 
 import pytest
 
-from repo_context.file_record import FileRecord, Skipped, SkipReason, Unchanged, record_file
+from repo_context.chunk_terms import TermCounter
+from repo_context.file_record import FileRecord, Job, Skipped, SkipReason, Unchanged, record_files
 from repo_context.languages import language_named
 
 PYTHON = language_named("python")
+
+
+def record_file(path, absolute, language, digest=None):
+    (result,) = record_files([Job(path, str(absolute), language.name, digest, 0)], TermCounter({}))
+    return result
 
 
 def record(tmp_path, content, language=PYTHON, digest=None):
@@ -75,10 +81,12 @@ def test_content_that_is_known_is_not_parsed_again(tmp_path):
 
 
 def test_other_text_is_chunked_but_not_parsed(tmp_path):
-    found = record(tmp_path, b"# Title\n\nSome words.\n", language_named("markdown"))
+    (tmp_path / "x.md").write_text("# Title\n\nSome words.\n")
+    counter = TermCounter({})
+    (found,) = record_files([Job("x.md", str(tmp_path / "x.md"), "markdown", None, 0)], counter)
     assert isinstance(found, FileRecord)
     assert found.definitions == ()
-    assert found.chunks.terms == ["title", "some", "words"]
+    assert [list(counter.vocabulary)[term] for term in found.chunks.term_ids] == ["title", "some", "words"]
     assert found.unparsed == ""
 
 

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from repo_context.file_record import FileRecord, Skipped, SkipReason, Unchanged
-from repo_context.parse_pool import IN_PROCESS_BELOW, Job, parse_files
+from repo_context.chunk_terms import TermCounter
+from repo_context.file_record import FileRecord, Job, Skipped, SkipReason, Unchanged
+from repo_context.parse_pool import IN_PROCESS_BELOW, parse_files
 
 PACKAGES = Path(__file__).parents[3]
 
@@ -22,14 +23,32 @@ def names(results):
 
 @pytest.mark.parametrize("count", [0, 1, IN_PROCESS_BELOW, 300])
 def test_every_job_has_one_result_in_this_process_or_in_others(tmp_path, count):
-    results = list(parse_files(jobs(tmp_path, count)))
+    results = list(parse_files(jobs(tmp_path, count), TermCounter({})))
     assert names(results) == sorted(f"f{number}" for number in range(count))
+
+
+def plain(record, vocabulary):
+    """A record as values that compare, its terms as words."""
+    words = list(vocabulary)
+    table = record.chunks
+    chunks = [
+        (
+            start,
+            end,
+            sorted((words[table.term_ids[i]], int(table.counts[i])) for i in range(*table.pointers[n : n + 2])),
+        )
+        for n, (start, end) in enumerate(zip(table.starts.tolist(), table.ends.tolist(), strict=True))
+    ]
+    rest = (record.path, record.language, record.mtime_ns, record.size, record.digest, record.unparsed, record.packed)
+    return *rest, record.definitions, {**record.references}, record.imports, record.packages, chunks
 
 
 def test_processes_and_this_process_record_the_same(tmp_path):
     many = jobs(tmp_path, 60)
-    apart = {result.path: result for result in parse_files(many)}
-    here = {result.path: result for result in parse_files(many[: IN_PROCESS_BELOW - 1])}
+    there_counter, here_counter = TermCounter({"from": 0, "before": 1}), TermCounter({})
+    apart = {result.path: plain(result, there_counter.vocabulary) for result in parse_files(many, there_counter)}
+    few = many[: IN_PROCESS_BELOW - 1]
+    here = {result.path: plain(result, here_counter.vocabulary) for result in parse_files(few, here_counter)}
     assert {path: apart[path] for path in here} == here
 
 
@@ -37,9 +56,9 @@ def test_files_that_are_left_out_or_unchanged_come_back_as_such(tmp_path):
     many = jobs(tmp_path, 80)
     (tmp_path / "f1.py").unlink()
     (tmp_path / "f2.py").write_bytes(b"\xff\xfe")
-    digest = next(iter(parse_files(many[3:4]))).digest
+    digest = next(iter(parse_files(many[3:4], TermCounter({})))).digest
     many[3] = many[3]._replace(known_digest=digest)
-    results = {result.path: result for result in parse_files(many)}
+    results = {result.path: result for result in parse_files(many, TermCounter({}))}
     assert results["f1.py"] == Skipped(path="f1.py", reason=SkipReason.VANISHED)
     assert results["f2.py"].reason is SkipReason.NOT_UTF8
     assert isinstance(results["f3.py"], Unchanged)
@@ -50,13 +69,13 @@ def test_a_job_that_kills_its_process_is_left_out_and_the_others_are_not(tmp_pat
     many = jobs(tmp_path, 120)
     # A language that no process knows stands for whatever ends one.
     many[17] = many[17]._replace(language="no such language")
-    results = {result.path: result for result in parse_files(many)}
+    results = {result.path: result for result in parse_files(many, TermCounter({}))}
     assert results["f17.py"] == Skipped(path="f17.py", reason=SkipReason.CRASHED, size=20)
     assert sum(isinstance(result, FileRecord) for result in results.values()) == 119
 
 
 def test_closing_early_ends_the_processes(tmp_path):
-    results = parse_files(jobs(tmp_path, 400))
+    results = parse_files(jobs(tmp_path, 400), TermCounter({}))
     next(results)
     results.close()
 

@@ -162,7 +162,7 @@ def test_a_damaged_index_is_rebuilt(reopen, tmp_path, cut):
 def test_rows_that_fail_their_checksum_are_rebuilt(reopen, tmp_path):
     reopen().close()
     with sqlite3.connect(tmp_path / "index" / DATABASE) as connection:
-        connection.execute("UPDATE chunks SET data = zeroblob(length(data)) WHERE file = 1")
+        connection.execute("UPDATE files SET syntax = zeroblob(length(syntax)) WHERE id = 1")
     connection.close()
     repository = reopen()
     assert (paths(repository), repository.summary().reparsed) == (INDEXED, 6)

@@ -3,14 +3,14 @@ import sqlite3
 import stat
 from pathlib import Path
 
-import numpy as np
 import pytest
 
+from repo_context.chunk_terms import TermCounter
 from repo_context.errors import CorruptIndexError, IndexFolderError
-from repo_context.file_record import FileRecord, Skipped, SkipReason, Unchanged, record_text
+from repo_context.file_record import Skipped, SkipReason, Unchanged, record_text
 from repo_context.languages import language_named
 from repo_context.store import DATABASE, Store, default_index_folder
-from repo_context.text_index import ChunkTable
+from repo_context.text_index import TextIndex
 
 SOURCE = "import a.b as c\nfrom .x import (y, z as w)\n\nclass Größe(Base):\n    def load(self): return helper()\n"
 
@@ -22,51 +22,120 @@ def root(tmp_path):
     return folder
 
 
-def table_of(record, vocabulary):
-    chunks = record.chunks
-    ids = np.array([vocabulary.setdefault(term, len(vocabulary)) for term in chunks.terms], np.int32)
-    return ChunkTable(
-        starts=np.array(chunks.starts, np.int32),
-        ends=np.array(chunks.ends, np.int32),
-        pointers=np.array(chunks.pointers, np.int32),
-        term_ids=ids[np.array(chunks.places, np.int32)],
-        counts=np.array(chunks.counts, np.int32),
-    )
+def record(path="ü b/x.py", source=SOURCE, vocabulary=None):
+    counter = TermCounter({} if vocabulary is None else vocabulary)
+    return record_text(path, source, language_named("python"), counter, mtime_ns=7, size=9, digest=b"1" * 16)
 
 
-def record(path="ü b/x.py", source=SOURCE):
-    return record_text(path, source, language_named("python"), mtime_ns=7, size=9, digest=b"1" * 16)
-
-
-def filled(root, folder, *records: FileRecord):
-    store = Store.open(folder, root)
+def fill(store, *files):
+    """Store files, (path, source), and return their records."""
     vocabulary = store.vocabulary()
-    store.write([(item, table_of(item, vocabulary)) for item in records or (record(),)], vocabulary)
+    records = [record(path, source, vocabulary) for path, source in files or [("ü b/x.py", SOURCE)]]
+    store.write(records, vocabulary)
+    return records
+
+
+def filled(root, folder, *files):
+    store = Store.open(folder, root)
+    fill(store, *files)
     return store
 
 
+def stored(store):
+    store.vocabulary()
+    return list(store.files(store.base()))
+
+
+def same_table(one, other):
+    return all(
+        getattr(one, name).tolist() == getattr(other, name).tolist()
+        for name in ("starts", "ends", "pointers", "term_ids", "counts")
+    )
+
+
 def test_what_is_written_comes_back_equal(root, tmp_path):
-    filled(root, tmp_path / "index").close()
     store = Store.open(tmp_path / "index", root)
-    vocabulary = store.vocabulary()
-    (found,) = store.files()
-    expected = record()
-    assert (found.path, found.definitions, found.imports) == (expected.path, expected.definitions, expected.imports)
-    assert {name: tuple(lines) for name, lines in found.references.items()} == expected.references
-    wanted = table_of(expected, dict(vocabulary))
-    for name in ("starts", "ends", "pointers", "term_ids", "counts"):
-        np.testing.assert_array_equal(getattr(found.table, name), getattr(wanted, name))
+    (expected,) = fill(store)
+    store.close()
+    store = Store.open(tmp_path / "index", root)
+    (found,) = stored(store)
+    syntax = found.syntax
+    assert (found.path, syntax.definitions, syntax.imports) == (expected.path, expected.definitions, expected.imports)
+    assert (syntax.references, syntax.packages) == (expected.references, expected.packages)
+    assert same_table(found.table, expected.chunks)
+    store.close()
+
+
+def compacted(store, *records):
+    """Put all records into a base, as the repository does."""
+    index = TextIndex(store.vocabulary())
+    index.add({item.path: item.chunks for item in records})
+    return store.write_base(*index.compact())
+
+
+def test_a_base_takes_the_place_of_the_log_and_holds_the_same(root, tmp_path):
+    store = Store.open(tmp_path / "index", root)
+    records = fill(store, ("a.py", SOURCE), ("b.py", "b = load(1)\n\n\nb"), ("empty.py", ""))
+    compacted(store, *records)
+    late = record("late.py", "x = fresh\n", vocabulary := store.vocabulary())
+    store.write([late], vocabulary)
+    store.close()
+    assert sorted(entry.name for entry in (tmp_path / "index").glob("postings-*")) == ["postings-1", "postings-1.log"]
+    store = Store.open(tmp_path / "index", root)
+    found = {file.path: file for file in stored(store)}
+    base = store.base()
+    for item in records:
+        assert found[item.path].table is None
+        assert same_table(base.table(found[item.path].id), item.chunks)
+    assert same_table(found["late.py"].table, late.chunks)
+    store.close()
+
+
+def test_a_base_of_other_files_than_those_stored_is_not_written(root, tmp_path):
+    store = Store.open(tmp_path / "index", root)
+    records = fill(store, ("a.py", SOURCE), ("b.py", SOURCE))
+    assert compacted(store, *records[:1]) is None
+    assert store.base() is None
+    store.close()
+
+
+def test_a_base_that_was_never_finished_is_swept_away(root, tmp_path):
+    filled(root, tmp_path / "index").close()
+    (tmp_path / "index" / "postings-1").mkdir()
+    (tmp_path / "index" / "postings-1" / "terms.npy").write_bytes(b"half")
+    with (tmp_path / "index" / "postings-0.log").open("ab") as log:
+        log.write(b"never committed")
+    store = filled(root, tmp_path / "index", ("late.py", "x = 1\n"))
+    assert sorted(file.path for file in stored(store)) == ["late.py", "ü b/x.py"]
+    assert not (tmp_path / "index" / "postings-1").exists()
+    store.close()
+
+
+@pytest.mark.parametrize("name", ["slots", "counts", "own_terms", "file_ids", "seal"])
+@pytest.mark.parametrize("damage", ["flip", "cut", "gone"])
+def test_a_damaged_base_is_not_trusted(root, tmp_path, name, damage):
+    store = Store.open(tmp_path / "index", root)
+    compacted(store, *fill(store, ("a.py", SOURCE), ("b.py", SOURCE)))
+    file = tmp_path / "index" / "postings-1" / f"{name}.npy"
+    content = file.read_bytes()
+    if damage == "gone":
+        file.unlink()
+    else:
+        file.unlink()
+        file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]) if damage == "flip" else content[: len(content) // 2])
+    with pytest.raises(CorruptIndexError):
+        store.base()
     store.close()
 
 
 def test_a_file_written_again_replaces_itself(root, tmp_path):
-    store = filled(root, tmp_path / "index", record(), record(source="x = 1\n"))
-    assert [len(item.definitions) for item in store.files()] == [1]
+    store = filled(root, tmp_path / "index", ("a.py", SOURCE), ("a.py", "x = 1\n"))
+    assert [len(item.syntax.definitions) for item in stored(store)] == [1]
     store.close()
 
 
 def test_removed_skipped_and_touched_files_are_noted(root, tmp_path):
-    store = filled(root, tmp_path / "index", record("a.py"), record("b.py"))
+    store = filled(root, tmp_path / "index", ("a.py", SOURCE), ("b.py", SOURCE))
     skip = Skipped(path="c.py", reason=SkipReason.BINARY, mtime_ns=1, size=2)
     store.note(removed=["a.py"], skipped=[skip], unchanged=[Unchanged(path="b.py", mtime_ns=99, size=9)])
     assert {path: stamp.mtime_ns for path, stamp in store.stamps().items()} == {"b.py": 99}
@@ -131,27 +200,29 @@ def change_format(database):
 
 @pytest.mark.parametrize("damage", [damage_header, damage_pages, truncate, empty, change_format])
 def test_a_damaged_or_foreign_index_is_replaced_by_an_empty_one(root, tmp_path, damage):
-    filled(root, tmp_path / "index", *(record(f"{number}.py") for number in range(40))).close()
+    filled(root, tmp_path / "index", *((f"{number}.py", SOURCE) for number in range(40))).close()
     damage(tmp_path / "index" / DATABASE)
     store = Store.open(tmp_path / "index", root)
-    assert (store.stamps(), store.vocabulary(), list(store.files())) == ({}, {}, [])
+    assert (store.stamps(), store.vocabulary(), stored(store)) == ({}, {}, [])
     store.close()
 
 
 @pytest.mark.parametrize(
     "statement",
     [
-        "UPDATE chunks SET data = zeroblob(length(data))",
-        "UPDATE chunks SET data = substr(data, 1, 10)",
-        "UPDATE chunks SET data = 'text'",
-        "DELETE FROM chunks",
-        "DELETE FROM symbols WHERE number = 0",
-        "DELETE FROM imports",
-        "UPDATE files SET uses = '{}'",
-        "UPDATE imports SET names = 'no tab'",
-        "DELETE FROM terms WHERE id > 3",
-        "DELETE FROM terms WHERE id = 0",
-        "DROP TABLE symbols",
+        "UPDATE files SET syntax = zeroblob(length(syntax))",
+        "UPDATE files SET syntax = substr(syntax, 1, 10)",
+        "UPDATE files SET syntax = 'text'",
+        "UPDATE files SET checksum = checksum + 1",
+        "UPDATE files SET log_offset = log_offset + 4",
+        "UPDATE files SET log_length = log_length - 4",
+        "UPDATE terms SET first = 1",
+        "UPDATE terms SET terms = substr(terms, 1, 5)",
+        "UPDATE terms SET terms = terms || char(10) || terms",
+        "DELETE FROM terms",
+        "DELETE FROM generation",
+        "UPDATE generation SET number = 7",
+        "DROP TABLE files",
     ],
 )
 def test_rows_that_do_not_fit_together_are_not_trusted(root, tmp_path, statement):
@@ -161,9 +232,23 @@ def test_rows_that_do_not_fit_together_are_not_trusted(root, tmp_path, statement
     connection.close()
     store = Store.open(tmp_path / "index", root)
     with pytest.raises(CorruptIndexError):
-        (store.vocabulary(), list(store.files()))
+        stored(store)
     store.start_over(root)
-    assert list(store.files()) == []
+    assert stored(store) == []
+    store.close()
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "gone"])
+def test_a_damaged_log_is_not_trusted(root, tmp_path, damage):
+    filled(root, tmp_path / "index").close()
+    log = tmp_path / "index" / "postings-0.log"
+    content = log.read_bytes()
+    log.unlink()
+    if damage != "gone":
+        log.write_bytes(content[:-1] + b"\xff" if damage == "flip" else content[:-1])
+    store = Store.open(tmp_path / "index", root)
+    with pytest.raises(CorruptIndexError):
+        stored(store)
     store.close()
 
 
@@ -180,8 +265,7 @@ def test_one_process_writes_and_others_read(root, tmp_path):
     writer = filled(root, tmp_path / "index")
     reader = Store.open(tmp_path / "index", root)
     assert (writer.writable, reader.writable) == (True, False)
-    reader.vocabulary()
-    assert [item.path for item in reader.files()] == [record().path]
+    assert [item.path for item in stored(reader)] == [record().path]
     reader.note(removed=[record().path])
     assert len(writer.stamps()) == 1
     writer.close()
@@ -206,11 +290,9 @@ def test_a_reader_sees_one_state_while_another_process_writes(root, tmp_path):
     reader = Store.open(tmp_path / "index", root)
     with reader.reading():
         before = reader.vocabulary()
-        vocabulary = dict(before)
-        late = record("late.py", "class Afterwards: pass\n")
-        writer.write([(late, table_of(late, vocabulary))], vocabulary)
-        assert [item.path for item in reader.files()] == [record().path]
+        fill(writer, ("late.py", "class Afterwards: pass\n"))
+        assert [item.path for item in reader.files(reader.base())] == [record().path]
     assert len(reader.vocabulary()) > len(before)
-    assert len(list(reader.files())) == 2
+    assert len(stored(reader)) == 2
     writer.close()
     reader.close()

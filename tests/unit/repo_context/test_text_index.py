@@ -4,23 +4,15 @@ import numpy as np
 import pytest
 from rank_bm25 import BM25Okapi
 
-from repo_context.file_record import count_terms
+from repo_context.chunk_terms import TermCounter
 from repo_context.terms import terms_of
-from repo_context.text_index import SMALL, ChunkTable, TextIndex
+from repo_context.text_index import SMALL, TextIndex
 
 
 def table(index, lines, size=3):
     """The chunks of `size` lines of a text, in the index's vocabulary."""
     ranges = [(start, min(start + size, len(lines))) for start in range(0, len(lines), size)]
-    counted = count_terms(lines, ranges)
-    ids = index.ids_of(counted.terms)
-    return ChunkTable(
-        starts=np.array(counted.starts, np.int32),
-        ends=np.array(counted.ends, np.int32),
-        pointers=np.array(counted.pointers, np.int32),
-        term_ids=ids[np.array(counted.places, np.int32)],
-        counts=np.array(counted.counts, np.int32),
-    )
+    return next(TermCounter(index.vocabulary).count([(lines, ranges)]))
 
 
 class Corpus:

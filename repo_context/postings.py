@@ -1,0 +1,211 @@
+"""Inverted postings in numpy arrays, in memory or mapped from files, and how they are built and merged."""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from repo_context.chunk_terms import ChunkTable, Ints
+from repo_context.errors import CorruptIndexError
+
+_SEAL = "seal.npy"
+_TERM_BITS, _SLOT_BITS, _COUNT_BITS = 24, 23, 16
+
+
+class Gathered(NamedTuple):
+    """The postings of some terms, one term after another."""
+
+    slots: Ints
+    counts: NDArray[np.integer[Any]]
+    repeats: NDArray[np.int64]
+    """How many postings each term has."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Segment:
+    """Postings grouped by term: those of `terms[i]` stand at `pointers[i]:pointers[i + 1]`."""
+
+    terms: Ints
+    """Ascending."""
+    pointers: NDArray[np.int64]
+    slots: Ints
+    """A chunk's number in the index."""
+    counts: NDArray[np.uint16]
+
+    def __len__(self) -> int:
+        return len(self.slots)
+
+    @classmethod
+    def of_tables(cls, tables: Sequence[tuple[int, ChunkTable]]) -> "Segment":
+        """Build from tables of files, each with the slot of its first chunk."""
+        sizes = [len(table) for _, table in tables]
+        firsts = np.array([first for first, _ in tables], np.int64)
+        slots = np.repeat(firsts - np.cumsum(sizes) + sizes, sizes) + np.arange(sum(sizes))
+        lengths = _joined([np.diff(table.pointers) for _, table in tables])
+        return cls.of_postings(
+            _joined([table.term_ids for _, table in tables]),
+            np.repeat(slots, lengths),
+            _joined([table.counts for _, table in tables]),
+        )
+
+    @classmethod
+    def of_postings(
+        cls,
+        terms: NDArray[np.integer[Any]],
+        slots: NDArray[np.integer[Any]],
+        counts: NDArray[np.integer[Any]],
+    ) -> "Segment":
+        """Build from parallel arrays in any order."""
+        terms, slots, counts = _sorted_postings(terms, slots, counts)
+        firsts = np.flatnonzero(np.diff(terms, prepend=-1))
+        return cls(
+            terms=terms[firsts].astype(np.int32),
+            pointers=np.append(firsts, len(terms)),
+            slots=slots.astype(np.int32),
+            counts=counts.astype(np.uint16),
+        )
+
+    def term_of_posting(self) -> Ints:
+        """Return the term of every posting."""
+        return np.repeat(self.terms, np.diff(self.pointers))
+
+    def gather(self, terms: Ints) -> Gathered:
+        """Return the postings of `terms`, ascending."""
+        if not len(self.terms) or not len(terms):
+            return Gathered(self.slots[:0], self.counts[:0], np.zeros(len(terms), np.int64))
+        places = np.minimum(np.searchsorted(self.terms, terms), len(self.terms) - 1)
+        present = self.terms[places] == terms
+        repeats = np.where(present, self.pointers[places + 1] - self.pointers[places], 0)
+        pieces = [slice(int(self.pointers[place]), int(self.pointers[place + 1])) for place in places[present]]
+        return Gathered(
+            _joined([self.slots[piece] for piece in pieces]), _joined([self.counts[piece] for piece in pieces]), repeats
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Base:
+    """The postings of a whole index, as they are mapped from disk: file i owns the slots `firsts[i]:firsts[i + 1]`."""
+
+    file_ids: NDArray[np.int64]
+    """Ids of the files in the store, or, before they have any, 0, 1, 2 ...; in order of their path."""
+    firsts: Ints
+    lengths: Ints
+    """Terms in each slot's chunk, each occurrence counted."""
+    starts: Ints
+    ends: Ints
+    terms: Ints
+    pointers: NDArray[np.int64]
+    slots: Ints
+    counts: NDArray[np.uint16]
+    own_pointers: NDArray[np.int64]
+    """File i's own terms stand at `own_pointers[i]:own_pointers[i + 1]` of `own_terms`."""
+    own_terms: Ints
+    own_chunks: Ints
+    """In how many chunks of the file a term of it occurs."""
+
+    @classmethod
+    def build(cls, segment: Segment, *, firsts: Ints, lengths: Ints, starts: Ints, ends: Ints) -> "Base":
+        """Build from one segment of all files; arrays as they are called here."""
+        files = np.repeat(np.arange(len(firsts) - 1, dtype=np.int64), np.diff(firsts))
+        keys = files[segment.slots] << 32 | segment.term_of_posting()
+        keys.sort()
+        places = np.flatnonzero(np.diff(keys, prepend=-1))
+        chunks = np.diff(places, append=len(keys))
+        keys = keys[places]
+        return cls(
+            file_ids=np.arange(len(firsts) - 1, dtype=np.int64),
+            firsts=firsts,
+            lengths=lengths,
+            starts=starts,
+            ends=ends,
+            terms=segment.terms,
+            pointers=segment.pointers,
+            slots=segment.slots,
+            counts=segment.counts,
+            own_pointers=np.searchsorted(keys, np.arange(len(firsts), dtype=np.int64) << 32),
+            own_terms=keys.astype(np.int32),
+            own_chunks=chunks.astype(np.int32),
+        )
+
+    @property
+    def segment(self) -> Segment:
+        """The postings as a segment."""
+        return Segment(terms=self.terms, pointers=self.pointers, slots=self.slots, counts=self.counts)
+
+    def table(self, file_id: int) -> ChunkTable:
+        """Return one file's chunks, read from all postings: for files now and then, not for many."""
+        number = int(np.flatnonzero(self.file_ids == file_id)[0])
+        first, last = int(self.firsts[number]), int(self.firsts[number + 1])
+        places = np.flatnonzero((self.slots >= first) & (self.slots < last))
+        terms = self.terms[np.searchsorted(self.pointers, places, side="right") - 1]
+        chunks = self.slots[places] - first
+        order = np.lexsort((terms, chunks))
+        return ChunkTable(
+            starts=self.starts[first:last],
+            ends=self.ends[first:last],
+            pointers=np.searchsorted(chunks[order], np.arange(last - first + 1)).astype(np.int32),
+            term_ids=terms[order],
+            counts=self.counts[places][order].astype(np.int32),
+        )
+
+    def save(self, folder: Path, file_ids: NDArray[np.int64]) -> None:
+        """Write into a new folder, with the ids that the store gives the files."""
+        checksum = 0
+        for name in _ARRAYS:
+            values = file_ids if name == "file_ids" else np.ascontiguousarray(getattr(self, name))
+            np.save(folder / f"{name}.npy", values)
+            checksum = zlib.crc32(values.data, checksum)
+        np.save(folder / _SEAL, np.array(checksum))
+
+    @classmethod
+    def load(cls, folder: Path) -> "Base":
+        """Map what `save` wrote.
+
+        Errors: `FileNotFoundError`; `CorruptIndexError` when the bytes are not those that were written.
+        """
+        checksum = 0
+        arrays = {}
+        try:
+            expected = int(np.load(folder / _SEAL))
+            for name in _ARRAYS:
+                # A plain array over the mapping: numpy's own class of mapped arrays makes every slice slower.
+                arrays[name] = values = np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r"))
+                checksum = zlib.crc32(values.data, checksum)
+        except (ValueError, EOFError, TypeError) as error:
+            raise CorruptIndexError(f"the index's postings cannot be read: {error}") from error
+        if checksum != expected:
+            raise CorruptIndexError("the index's postings fail their checksum")
+        return cls(**arrays)
+
+
+_ARRAYS = tuple(field.name for field in fields(Base))
+
+
+def _joined(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    return np.concatenate(arrays) if arrays else np.zeros(0, np.int32)
+
+
+def _sorted_postings(
+    terms: NDArray[np.integer[Any]], slots: NDArray[np.integer[Any]], counts: NDArray[np.integer[Any]]
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Sort by term, then slot."""
+    if not len(terms):
+        return terms, slots, counts
+    if int(terms.max()) >> _TERM_BITS or int(slots.max()) >> _SLOT_BITS or int(counts.max()) >> _COUNT_BITS:
+        order = np.lexsort((slots, terms))
+        return terms[order], slots[order], counts[order]
+    # All three in one number: sorting plain numbers is an order of magnitude faster than sorting places.
+    keys = terms.astype(np.int64) << (_SLOT_BITS + _COUNT_BITS)
+    keys |= slots.astype(np.int64) << _COUNT_BITS
+    keys |= counts
+    keys.sort()
+    mask = (1 << _COUNT_BITS) - 1
+    return (
+        keys >> (_SLOT_BITS + _COUNT_BITS),
+        (keys >> _COUNT_BITS) & ((1 << _SLOT_BITS) - 1),
+        keys & mask,
+    )
