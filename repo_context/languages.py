@@ -69,13 +69,16 @@ PARSED_LANGUAGES: tuple[Language, ...] = (
         grammar=Grammar(module="tree_sitter_php", function="language_php", queries=("php",)),
     ),
     Language(name="bash", comment="#", grammar=Grammar(module="tree_sitter_bash", queries=("bash",))),
+    Language(name="kotlin", comment="//", grammar=Grammar(module="tree_sitter_kotlin", queries=("kotlin",))),
+    Language(name="swift", comment="//", grammar=Grammar(module="tree_sitter_swift", queries=("swift",))),
+    Language(name="scala", comment="//", grammar=Grammar(module="tree_sitter_scala", queries=("scala",))),
+    Language(name="lua", comment="--", grammar=Grammar(module="tree_sitter_lua", queries=("lua",))),
+    # The code cells of a notebook (`repo_context.notebook`), which are Python.
+    Language(name="jupyter", comment="#", grammar=Grammar(module="tree_sitter_python", queries=("python",))),
 )
 """Languages whose definitions, references and imports are read."""
 
 TEXT_LANGUAGES: tuple[Language, ...] = (
-    Language(name="kotlin", comment="//"),
-    Language(name="swift", comment="//"),
-    Language(name="scala", comment="//"),
     Language(name="dart", comment="//"),
     Language(name="groovy", comment="//"),
     Language(name="objective-c", comment="//"),
@@ -96,7 +99,6 @@ TEXT_LANGUAGES: tuple[Language, ...] = (
     Language(name="xml", comment="<!--"),
     Language(name="markdown", comment="<!--"),
     Language(name="restructuredtext", comment=".."),
-    Language(name="lua", comment="--"),
     Language(name="sql", comment="--"),
     Language(name="haskell", comment="--"),
     Language(name="elm", comment="--"),
@@ -147,6 +149,7 @@ _EXTENSIONS: dict[str, str] = {
     "ruby": "rb rake gemspec ru",
     "php": "php phtml",
     "bash": "sh bash zsh ksh bats",
+    "jupyter": "ipynb",
     "kotlin": "kt kts",
     "swift": "swift",
     "scala": "scala sc sbt",
@@ -214,6 +217,7 @@ _FILE_NAMES: dict[str, str] = {
     "podfile": "ruby",
     "vagrantfile": "ruby",
     "go.mod": "text",
+    "go.work": "text",
     "sconstruct": "python",
     "sconscript": "python",
     ".bashrc": "bash",
@@ -246,7 +250,8 @@ def language_of(path: str) -> Language | None:
 
 
 _FAMILIES = {"typescript": "script", "tsx": "script", "javascript": "script", "vue": "script", "svelte": "script"}
-_FAMILIES |= {"c": "c", "cpp": "c", "cuda": "c", "python": "python", "cython": "python"}
+_FAMILIES |= {"c": "c", "cpp": "c", "cuda": "c", "python": "python", "cython": "python", "jupyter": "python"}
+_FAMILIES |= {"java": "jvm", "kotlin": "jvm", "scala": "jvm", "groovy": "jvm"}
 
 
 def family_of(path: str) -> str:

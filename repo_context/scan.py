@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from pathspec import GitIgnoreSpec
 
 from repo_context.errors import RepositoryNotFoundError
-from repo_context.file_record import MAX_FILE_BYTES, SkipReason
+from repo_context.file_record import SkipReason, max_bytes
 from repo_context.languages import Language, language_of
 
 MAX_FILES = 100_000
@@ -172,7 +172,7 @@ class Scanner:
             return ScannedFile(path=path, language=language, mtime_ns=0, size=0)
         if not stat.S_ISREG(status.st_mode):
             return SkipReason.NOT_A_FILE
-        if status.st_size > MAX_FILE_BYTES:
+        if status.st_size > max_bytes(path):
             return SkipReason.TOO_LARGE
         return ScannedFile(path=path, language=language, mtime_ns=status.st_mtime_ns, size=status.st_size)
 

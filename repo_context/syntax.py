@@ -11,6 +11,7 @@ from tree_sitter import Node, Parser, QueryCursor, Tree
 from repo_context.chunks import LineRange, cut_tree
 from repo_context.errors import ParseAbandonedError
 from repo_context.languages import Grammar, load_grammar, load_query
+from repo_context.name_trees import flatten
 
 MAX_SIGNATURE = 360
 """Longest signature kept, in characters."""
@@ -69,6 +70,8 @@ class FileSyntax:
     """Name used (called, inherited from, taken as a type or a member) → its lines, 0-based, ascending."""
     imports: tuple[Import, ...]
     chunks: tuple[LineRange, ...]
+    packages: tuple[str, ...] = ()
+    """Packages or namespaces that the file says its definitions belong to, as `a.b` or `A\\B`."""
 
 
 def parse(source: str, grammar: Grammar) -> FileSyntax:
@@ -86,20 +89,31 @@ def parse(source: str, grammar: Grammar) -> FileSyntax:
     tree, matches = _run(encoded, grammar)
     found: dict[int, _Found] = {}
     references: dict[str, list[int]] = {}
-    imports: dict[int, _ImportParts] = {}
+    imports: dict[tuple[int, int], _ImportParts] = {}
+    trees: dict[int, _Captures] = {}
+    packages: list[Node] = []
     for pattern, captures in matches:
         if "reference" in captures:
             for node in captures["reference"]:
                 references.setdefault(_text(node, encoded), []).append(node.start_point.row)
         elif "name" in captures:
             _collect_definition(found, pattern, captures, encoded)
+        elif "import.tree" in captures:
+            place = captures["import.tree"][0].start_byte
+            if place not in trees or "import.scope" in captures:
+                trees[place] = captures
+        elif "package" in captures:
+            packages.extend(captures["package"])
         else:
             _collect_import(imports, captures, encoded)
+    for tree_captures in trees.values():
+        _collect_tree(imports, tree_captures, encoded)
     return FileSyntax(
         definitions=_definitions(found.values(), encoded, lines),
         references={name: tuple(sorted(set(rows))) for name, rows in references.items()},
         imports=tuple(imports[key].build() for key in sorted(imports)),
         chunks=tuple(cut_tree(tree.root_node, lines)),
+        packages=_package_names(packages, encoded) if packages else (),
     )
 
 
@@ -171,10 +185,16 @@ def _definitions(found: Iterable[_Found], encoded: bytes, lines: Sequence[str]) 
     """Order what was found, give each its parent by nesting, and drop scopes that define nothing themselves."""
     result: list[Definition] = []
     around: list[tuple[int, str, str]] = []
+    previous = (-1, -1)
     for item in sorted(found, key=lambda item: (item.node.start_byte, -item.node.end_byte, item.pattern)):
         node = item.node
         while around and around[-1][0] <= node.start_byte:
             around.pop()
+        extent = (node.start_byte, node.end_byte)
+        if extent == previous and around:
+            # `int a, b;` defines two things side by side.
+            around.pop()
+        previous = extent
         parent, parent_kind = (around[-1][1], around[-1][2]) if around else ("", "")
         kind = item.kind
         if item.parent:
@@ -223,12 +243,12 @@ def _shortened(signature: str) -> str:
 _ENDS_STATEMENT = re.compile(r"[;{}()]")
 
 
-def _collect_import(imports: dict[int, _ImportParts], captures: _Captures, encoded: bytes) -> None:
+def _collect_import(imports: dict[tuple[int, int], _ImportParts], captures: _Captures, encoded: bytes) -> None:
     """Add one match to its import statement; matches of one statement share the module's place."""
     node, module = _module_of(captures, encoded)
     if node is None or not module:
         return
-    parts = imports.setdefault(node.start_byte, _ImportParts(module, node.start_point.row, []))
+    parts = imports.setdefault((node.start_byte, 0), _ImportParts(module, node.start_point.row, []))
     alias = _text(captures["import.alias"][0], encoded) if "import.alias" in captures else ""
     if "import.name" in captures:
         # Where a broader pattern took the whole path for a module (Java's static imports), the one with names is right.
@@ -241,6 +261,45 @@ def _collect_import(imports: dict[int, _ImportParts], captures: _Captures, encod
         parts.names.append(ImportedName("default", _text(captures["import.default"][0], encoded)))
     if "import.wildcard" in captures:
         parts.wildcard = True
+
+
+def _collect_tree(imports: dict[tuple[int, int], _ImportParts], captures: _Captures, encoded: bytes) -> None:
+    """Add a whole statement of nested names, one import a module; inside inline modules it starts from those."""
+    node = captures["import.tree"][0]
+    scope = "".join(f"{_text(around, encoded)}::" for around in captures.get("import.scope", ()))
+    by_module: dict[str, _ImportParts] = {}
+    for place, (module, name, alias, wildcard) in enumerate(flatten(_text(node, encoded))):
+        if scope and module.partition("::")[0] in ("self", "super"):
+            module = f"self::{scope}{module}"
+        parts = by_module.get(module)
+        if parts is None:
+            parts = by_module[module] = _ImportParts(module, node.start_point.row, [])
+            imports[node.start_byte, place] = parts
+        parts.wildcard = parts.wildcard or wildcard
+        if name:
+            parts.names.append(ImportedName(name, alias or name))
+        else:
+            parts.alias = parts.alias or alias
+
+
+def _package_names(nodes: Iterable[Node], encoded: bytes) -> tuple[str, ...]:
+    """Return full names of packages: one inside another, or after Scala's clause without a body, is part of it."""
+    names: list[str] = []
+    around: list[tuple[int, str]] = []
+    for node in sorted(nodes, key=lambda node: node.start_byte):
+        clause = node.parent or node
+        while around and around[-1][0] <= node.start_byte:
+            around.pop()
+        name = "".join(_text(node, encoded).split())
+        outer = around[-1][1] if around else ""
+        full = f"{outer}.{name}" if outer else name
+        if clause.type == "package_clause" and clause.child_by_field_name("body") is None:
+            around.append((len(encoded) + 1, full))
+            names = [other for other in names if other != outer]
+        else:
+            around.append((clause.end_byte, full))
+        names.append(full)
+    return tuple(dict.fromkeys(names))
 
 
 _SHELL_FOLDER = re.compile(r"^(?:\$\{[^}]*\}|\$\([^)]*\)|\$\w+)/")

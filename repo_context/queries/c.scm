@@ -2,11 +2,22 @@
 (function_definition declarator: (function_declarator declarator: (identifier) @name)) @definition.function
 (function_definition declarator: (pointer_declarator
   declarator: (function_declarator declarator: (identifier) @name))) @definition.function
-(translation_unit (declaration
-  declarator: (function_declarator declarator: (identifier) @name)) @definition.function)
-(translation_unit (declaration
-  declarator: (pointer_declarator declarator: (function_declarator declarator: (identifier) @name)))
-  @definition.function)
+([(translation_unit (declaration
+    declarator: (function_declarator declarator: (identifier) @name)) @definition.function)
+  (preproc_ifdef (declaration
+    declarator: (function_declarator declarator: (identifier) @name)) @definition.function)
+  (preproc_if (declaration
+    declarator: (function_declarator declarator: (identifier) @name)) @definition.function)
+  (preproc_else (declaration
+    declarator: (function_declarator declarator: (identifier) @name)) @definition.function)])
+([(translation_unit (declaration declarator: (pointer_declarator
+    declarator: (function_declarator declarator: (identifier) @name))) @definition.function)
+  (preproc_ifdef (declaration declarator: (pointer_declarator
+    declarator: (function_declarator declarator: (identifier) @name))) @definition.function)
+  (preproc_if (declaration declarator: (pointer_declarator
+    declarator: (function_declarator declarator: (identifier) @name))) @definition.function)
+  (preproc_else (declaration declarator: (pointer_declarator
+    declarator: (function_declarator declarator: (identifier) @name))) @definition.function)])
 (struct_specifier name: (type_identifier) @name body: (_)) @definition.class
 (union_specifier name: (type_identifier) @name body: (_)) @definition.class
 (enum_specifier name: (type_identifier) @name body: (_)) @definition.enum

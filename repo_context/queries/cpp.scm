@@ -10,10 +10,24 @@
     scope: (_) @parent name: [(identifier) (operator_name) (destructor_name)] @name)))) @definition.method
 (function_definition declarator: (_ (function_declarator declarator: (qualified_identifier
   scope: (_) @parent name: (identifier) @name)))) @definition.method
-(translation_unit (declaration
-  declarator: (function_declarator declarator: (identifier) @name)) @definition.function)
-(translation_unit (declaration
-  declarator: (_ (function_declarator declarator: (identifier) @name))) @definition.function)
+([(translation_unit (declaration
+    declarator: (function_declarator declarator: (identifier) @name)) @definition.function)
+  (preproc_ifdef (declaration
+    declarator: (function_declarator declarator: (identifier) @name)) @definition.function)
+  (preproc_if (declaration
+    declarator: (function_declarator declarator: (identifier) @name)) @definition.function)
+  (preproc_else (declaration
+    declarator: (function_declarator declarator: (identifier) @name)) @definition.function)
+  (template_declaration (declaration
+    declarator: (function_declarator declarator: (identifier) @name)) @definition.function)])
+([(translation_unit (declaration
+    declarator: (_ (function_declarator declarator: (identifier) @name))) @definition.function)
+  (preproc_ifdef (declaration
+    declarator: (_ (function_declarator declarator: (identifier) @name))) @definition.function)
+  (preproc_if (declaration
+    declarator: (_ (function_declarator declarator: (identifier) @name))) @definition.function)
+  (preproc_else (declaration
+    declarator: (_ (function_declarator declarator: (identifier) @name))) @definition.function)])
 (declaration_list (declaration
   declarator: (function_declarator declarator: (identifier) @name)) @definition.function)
 (field_declaration_list (declaration

@@ -6,6 +6,13 @@
 (method_declaration
   receiver: (parameter_list (parameter_declaration type: (pointer_type (type_identifier) @parent)))
   name: (field_identifier) @name) @definition.method
+(method_declaration
+  receiver: (parameter_list (parameter_declaration type: (generic_type type: (type_identifier) @parent)))
+  name: (field_identifier) @name) @definition.method
+(method_declaration
+  receiver: (parameter_list (parameter_declaration
+    type: (pointer_type (generic_type type: (type_identifier) @parent))))
+  name: (field_identifier) @name) @definition.method
 (method_declaration name: (field_identifier) @name) @definition.method
 (type_spec name: (type_identifier) @name type: (interface_type)) @definition.interface
 (type_spec name: (type_identifier) @name) @definition.class

@@ -9,21 +9,17 @@
 (field_declaration declarator: (variable_declarator name: (identifier) @name)) @definition.field
 
 ; Imports
+(package_declaration [(scoped_identifier) (identifier)] @package)
 (import_declaration . (scoped_identifier) @import.module)
 (import_declaration (scoped_identifier) @import.module (asterisk) @import.wildcard)
 (import_declaration "static" (scoped_identifier scope: (_) @import.module name: (identifier) @import.name) .)
 
 ; References
 (method_invocation name: (identifier) @reference)
-(object_creation_expression type: (type_identifier) @reference)
+((method_invocation object: (identifier) @reference) (#match? @reference "^[A-Z]"))
 (field_access field: (identifier) @reference)
-(superclass (type_identifier) @reference)
-(type_list (type_identifier) @reference)
-(formal_parameter type: (type_identifier) @reference)
-(local_variable_declaration type: (type_identifier) @reference)
-(field_declaration type: (type_identifier) @reference)
-(method_declaration type: (type_identifier) @reference)
-(generic_type (type_identifier) @reference)
-(type_arguments (type_identifier) @reference)
+((field_access object: (identifier) @reference) (#match? @reference "^[A-Z]"))
+((method_reference . (identifier) @reference) (#match? @reference "^[A-Z]"))
+(type_identifier) @reference
 (marker_annotation name: (identifier) @reference)
 (annotation name: (identifier) @reference)

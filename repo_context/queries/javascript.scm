@@ -32,6 +32,11 @@
   source: (string (string_fragment) @import.module))
 (export_statement (export_clause (export_specifier name: (_) @import.name alias: (_)? @import.alias))
   source: (string (string_fragment) @import.module))
+(import_statement
+  (import_clause (named_imports (import_specifier name: "default" @import.name alias: (identifier)? @import.alias)))
+  source: (string (string_fragment) @import.module))
+(export_statement (export_clause (export_specifier name: "default" @import.name alias: (_)? @import.alias))
+  source: (string (string_fragment) @import.module))
 (export_statement "*" @import.wildcard source: (string (string_fragment) @import.module))
 ((call_expression function: (identifier) @_require
   arguments: (arguments . (string (string_fragment) @import.module)))

@@ -9,10 +9,13 @@
 (const_declaration (const_element . (name) @name)) @definition.variable
 
 ; Imports
-(namespace_use_declaration (namespace_use_clause . (qualified_name) @import.module))
-(namespace_use_declaration (namespace_use_clause . (qualified_name) @import.module alias: (name) @import.alias))
-(namespace_use_declaration (namespace_name) @import.module
-  body: (namespace_use_group (namespace_use_clause . (name) @import.name alias: (name)? @import.alias)))
+(namespace_use_declaration) @import.tree
+(object_creation_expression (qualified_name) @import.module)
+(class_constant_access_expression . (qualified_name) @import.module)
+(scoped_call_expression scope: (qualified_name) @import.module)
+(named_type (qualified_name) @import.module)
+(base_clause (qualified_name) @import.module)
+(namespace_definition name: (namespace_name) @package)
 (require_expression [(string (string_content) @import.relative) (encapsed_string (string_content) @import.relative)
   (binary_expression right: (string (string_content) @import.relative))])
 (require_once_expression [(string (string_content) @import.relative)
@@ -33,3 +36,7 @@
 (base_clause (name) @reference)
 (class_interface_clause (name) @reference)
 (named_type (name) @reference)
+(use_declaration (name) @reference)
+(class_constant_access_expression . (name) @reference)
+(attribute (name) @reference)
+(binary_expression right: (name) @reference)

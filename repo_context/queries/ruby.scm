@@ -12,6 +12,11 @@
   (#eq? @_require "require"))
 ((call method: (identifier) @_require arguments: (argument_list . (string (string_content) @import.relative)))
   (#eq? @_require "require_relative"))
+((call method: (identifier) @_require arguments: (argument_list . (string (string_content) @import.module)))
+  (#eq? @_require "load"))
+((call method: (identifier) @_require
+  arguments: (argument_list . (simple_symbol) (string (string_content) @import.module)))
+  (#eq? @_require "autoload"))
 
 ; References
 (call method: (identifier) @reference)

@@ -16,15 +16,11 @@
 
 ; Imports
 (mod_item name: (identifier) @import.submodule !body)
-(use_declaration argument: (scoped_identifier path: (_) @import.module name: (identifier) @import.name))
-(use_declaration argument: (use_as_clause
-  path: (scoped_identifier path: (_) @import.module name: (identifier) @import.name)
-  alias: (identifier) @import.alias))
-(use_declaration argument: (use_wildcard (_) @import.module) @import.wildcard)
-(use_declaration argument: (scoped_use_list path: (_) @import.module
-  list: (use_list (identifier) @import.name)))
-(use_declaration argument: (scoped_use_list path: (_) @import.module
-  list: (use_list (use_as_clause path: (identifier) @import.name alias: (identifier) @import.alias))))
+((attribute_item (attribute (identifier) @_path value: (string_literal (string_content) @import.relative)))
+  . (mod_item name: (identifier) @import.alias !body)
+  (#eq? @_path "path"))
+(use_declaration argument: (_) @import.tree)
+(mod_item name: (identifier) @import.scope body: (declaration_list (use_declaration argument: (_) @import.tree)))
 
 ; References
 (call_expression function: (identifier) @reference)

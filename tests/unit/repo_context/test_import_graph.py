@@ -4,17 +4,26 @@ from repo_context import syntax
 from repo_context.dependency_order import order_files
 from repo_context.import_graph import ImportGraph
 from repo_context.languages import language_of
+from repo_context.resolvers import is_settings_file
 
 
 def graph_of(files, root_name=""):
     """Parse every file and resolve its imports; files without a grammar count as settings."""
     graph = ImportGraph(root_name)
     for path, source in files.items():
-        language = language_of(path)
-        grammar = language.grammar if language else None
-        graph.add(path, syntax.parse(source, grammar).imports if grammar else ())
-    graph.set_settings({path: text for path, text in files.items() if path.endswith((".json", "go.mod"))})
+        add(graph, path, source)
+    graph.set_settings({path: text for path, text in files.items() if is_settings_file(path)})
     return graph
+
+
+def add(graph, path, source):
+    language = language_of(path)
+    if language is None or language.grammar is None:
+        graph.add(path, ())
+        return
+    found = syntax.parse(source, language.grammar)
+    parts = {"packages": found.packages, "definitions": found.definitions, "references": found.references}
+    graph.add(path, found.imports, **parts)
 
 
 def targets(files, path, **options):
@@ -107,6 +116,12 @@ def test_packages_of_one_repository_find_each_other():
     assert targets(files, "packages/app/a.ts") == ["packages/core/src/index.ts", "packages/core/src/deep.ts"]
 
 
+CONTENT = {
+    "go.mod": "module example.org/m\n",
+    "src/org/x/B.java": "package org.x; public class B { static class Inner {} }",
+}
+
+
 @pytest.mark.parametrize(
     ("paths", "path", "source", "expected"),
     [
@@ -135,7 +150,7 @@ def test_packages_of_one_repository_find_each_other():
     ],
 )
 def test_imports_of_other_languages_lead_to_files(paths, path, source, expected):
-    texts = {name: "module example.org/m\n" if name == "go.mod" else "" for name in paths}
+    texts = {name: CONTENT.get(name, "") for name in paths}
     assert targets({**texts, path: source}, path) == expected
 
 
@@ -166,3 +181,33 @@ def test_a_file_that_appears_is_found_by_imports_that_were_there_before():
     assert graph.imports_of("b.py") == ()
     graph.add("a.py", ())
     assert [item.target for item in graph.imports_of("b.py")] == ["a.py"]
+
+
+@pytest.mark.parametrize(
+    ("before", "edited", "after"),
+    [
+        ({"p/__init__.py": "from .a import x", "p/a.py": "x = 1", "p/b.py": "x = 2", "m.py": "from p import x"},
+         ("p/__init__.py", "from .b import x"), {"m.py": ["p/b.py"]}),
+        ({"p/__init__.py": "from .a import *", "p/a.py": "", "m.py": "from p import x"},
+         ("p/a.py", "x = 1"), {"m.py": ["p/a.py"]}),
+        ({"A.java": "package p; class A { B b; }", "B.java": "package q; class B {}"},
+         ("B.java", "package p; class B {}"), {"A.java": ["B.java"]}),
+        ({"A.kt": "package p\nval a = b()", "B.kt": "package p\nfun c() = 1"},
+         ("B.kt", "package p\nfun b() = 1"), {"A.kt": ["B.kt"]}),
+        ({"A.kt": "package p\nimport q.b\n", "B.kt": "package q\nfun b() = 1"},
+         ("B.kt", "package q\nfun c() = 1"), {"A.kt": []}),
+        ({"A.cs": "using N;\nclass A { B b; }", "B.cs": "namespace N; class C {}"},
+         ("B.cs", "namespace N; class B {}"), {"A.cs": ["B.cs"]}),
+        ({"a.ts": "import { x } from './i'", "i.ts": "export * from './b'", "b.ts": "export const x = 1", "c.ts": ""},
+         ("i.ts", "export const x = 1"), {"a.ts": ["i.ts"]}),
+    ],
+)  # fmt: skip
+def test_an_edit_changes_what_other_files_lead_to_as_a_fresh_graph_would_say(before, edited, after):
+    graph = graph_of(before)
+    graph.depends_on()
+    add(graph, *edited)
+    fresh = graph_of({**before, edited[0]: edited[1]})
+    assert graph.depends_on() == fresh.depends_on()
+    for path, expected in after.items():
+        assert graph.depends_on()[path] == expected
+        assert all(path in graph.importers_of(target) for target in expected)

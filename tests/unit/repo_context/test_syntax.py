@@ -38,6 +38,40 @@ def test_a_file_yields_its_definitions_imports_and_references(case):
     assert [shown_definition(item) for item in found.definitions] == case["definitions"]
     assert [shown_import(item) for item in found.imports] == case["imports"]
     assert sorted(found.references) == case["references"]
+    assert list(found.packages) == case.get("packages", [])
+
+
+@pytest.mark.parametrize(
+    ("language", "source", "packages"),
+    [
+        ("csharp", "namespace A.B { namespace C { class D {} } } namespace E { class F {} }", ("A.B", "A.B.C", "E")),
+        ("csharp", "namespace A.B;\nclass C {}", ("A.B",)),
+        ("scala", "package a.b\npackage c\nclass D", ("a.b.c",)),
+        ("scala", "package a { class B }\npackage c { class D }", ("a", "c")),
+        ("php", "<?php namespace A\\B { class C {} } namespace D { class E {} }", ("A\\B", "D")),
+        ("kotlin", "package a.b\nclass C", ("a.b",)),
+        ("java", "package a;\nclass C {}", ("a",)),
+        ("java", "class C {}", ()),
+    ],
+)
+def test_packages_are_told_with_those_around_them(language, source, packages):
+    assert parse(source, language).packages == packages
+
+
+@pytest.mark.parametrize(
+    ("language", "source"),
+    [
+        ("rust", "mod t { use super::a::B; use crate::c; }"),
+        ("rust", "mod t { use crate::c; use super::a::B; }"),
+    ],
+)
+def test_uses_inside_an_inline_module_start_from_it(language, source):
+    assert {shown_import(item) for item in parse(source, language).imports} == {"self::t::super::a [B]", "crate [c]"}
+
+
+def test_two_names_of_one_declaration_stand_side_by_side():
+    found = parse("class A { int b, c; }", "java")
+    assert [(item.name, item.parent) for item in found.definitions] == [("A", ""), ("b", "A"), ("c", "A")]
 
 
 def test_references_name_every_line_once_in_order():
