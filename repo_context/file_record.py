@@ -1,22 +1,22 @@
 """What the index keeps about one file, and how it is made from the file's text."""
 
 import hashlib
+import marshal
 import os
 import stat
-from array import array
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
+from itertools import starmap
+from typing import NamedTuple, TypeAlias
 
 from repo_context import syntax
-from repo_context.chunks import LineRange, cut_lines
+from repo_context.chunk_terms import ChunkTable, TermCounter
+from repo_context.chunks import cut_lines
 from repo_context.errors import GrammarMissingError, ParseAbandonedError
 from repo_context.languages import Language, language_named
 from repo_context.notebook import MAX_NOTEBOOK_BYTES, code_of, is_notebook
-from repo_context.syntax import Definition, FileSyntax, Import
-from repo_context.terms import terms_of_word, words_of
+from repo_context.syntax import Definition, FileSyntax, Import, ImportedName
 
 MAX_FILE_BYTES = 1_048_576
 """Larger files (1 MiB) are left out."""
@@ -61,24 +61,6 @@ class Skipped:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChunkTerms:
-    """The chunks of one file and the terms in them, as arrays.
-
-    Chunk i covers lines `starts[i]:ends[i]` and holds the postings `pointers[i]:pointers[i + 1]`; a posting is
-    the place of a term in `terms` and how often it occurs.
-    """
-
-    terms: list[str]
-    """Distinct terms of the file."""
-    starts: "array[int]"
-    ends: "array[int]"
-    pointers: "array[int]"
-    """One longer than `starts`."""
-    places: "array[int]"
-    counts: "array[int]"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class FileRecord:
     """All that the index keeps about one file."""
 
@@ -91,8 +73,11 @@ class FileRecord:
     definitions: tuple[Definition, ...]
     references: Mapping[str, Sequence[int]]
     imports: tuple[Import, ...]
-    chunks: ChunkTerms
+    packed: bytes
+    """Definitions, references and imports once more, as `pack_syntax` writes them."""
+    chunks: ChunkTable
     packages: tuple[str, ...] = ()
+    """Why the file is indexed as plain text although its language is parsed; empty otherwise."""
     """`FileSyntax.packages`."""
     unparsed: str = ""
     """Why the file is indexed as plain text although its language is parsed; empty otherwise."""
@@ -107,12 +92,82 @@ class Unchanged:
     size: int
 
 
-def record_file(
-    path: str, absolute: Path, language: Language, known_digest: bytes | None = None
-) -> FileRecord | Skipped | Unchanged:
-    """Read and parse one file; `known_digest` is that of the copy which the index already holds, if any."""
+Result: TypeAlias = FileRecord | Skipped | Unchanged
+
+
+class Job(NamedTuple):
+    """One file to read and parse."""
+
+    path: str
+    absolute: str
+    language: str
+    known_digest: bytes | None
+    """Digest of the copy that the index already holds, if any."""
+    size: int
+
+
+class _Parsed(NamedTuple):
+    """A file that is read and parsed, and whose terms are not counted yet."""
+
+    path: str
+    language: str
+    mtime_ns: int
+    size: int
+    digest: bytes
+    lines: Sequence[str]
+    found: FileSyntax
+    unparsed: str
+
+
+def record_files(jobs: Iterable[Job], counter: TermCounter) -> list[Result]:
+    """Read and parse files; one result a job, in order. Terms are counted for all of them at once."""
+    return _count(list(map(_read_and_parse, jobs)), counter)
+
+
+def record_text(
+    path: str,
+    text: str,
+    language: Language,
+    counter: TermCounter,
+    *,
+    mtime_ns: int = 0,
+    size: int = 0,
+    digest: bytes = b"",
+) -> FileRecord:
+    """Parse a text that was accepted by `reject_text`."""
+    (record,) = _count([_parse_text(path, text, language, mtime_ns, size, digest)], counter)
+    assert isinstance(record, FileRecord)
+    return record
+
+
+def syntax_of_text(text: str, language: Language) -> FileSyntax:
+    """Parse a text without counting its terms."""
+    text = normal_lines(text)
+    return _parse(text, text.split("\n"), language)[0]
+
+
+def pack_syntax(found: FileSyntax) -> bytes:
+    """Put all of a file's syntax but its chunks into bytes; `unpack_syntax` undoes it."""
+    imports = [(item.module, list(map(tuple, item.names)), *item[2:]) for item in found.imports]
+    return marshal.dumps((list(map(tuple, found.definitions)), dict(found.references), imports, found.packages))
+
+
+def unpack_syntax(packed: bytes) -> FileSyntax:
+    """Return what `pack_syntax` was given, without the chunks; the bytes must be known to be what it wrote."""
+    definitions, references, imports, packages = marshal.loads(packed)  # noqa: S302 -- from our own process, or checksummed
+    return FileSyntax(
+        definitions=tuple(starmap(Definition, definitions)),
+        references=references,
+        imports=tuple(Import(module, tuple(starmap(ImportedName, names)), *rest) for module, names, *rest in imports),
+        chunks=(),
+        packages=packages,
+    )
+
+
+def _read_and_parse(job: Job) -> _Parsed | Skipped | Unchanged:
+    path = job.path
     try:
-        content, mtime_ns = _read(absolute, max_bytes(path))
+        content, mtime_ns = _read(job.absolute, max_bytes(path))
     except FileNotFoundError:
         return Skipped(path=path, reason=SkipReason.VANISHED)
     except OSError:
@@ -121,39 +176,68 @@ def record_file(
         return Skipped(path=path, reason=SkipReason.NOT_A_FILE)
     size = len(content)
     digest = hashlib.blake2b(content, digest_size=16).digest()
-    if digest == known_digest:
+    if digest == job.known_digest:
         return Unchanged(path=path, mtime_ns=mtime_ns, size=size)
     text = source_text(path, content)
     reason = text if isinstance(text, SkipReason) else reject_text(text)
     if reason is not None or isinstance(text, SkipReason):
         assert reason is not None
         return Skipped(path=path, reason=reason, mtime_ns=mtime_ns, size=size)
-    return record_text(path, text, language, mtime_ns=mtime_ns, size=size, digest=digest)
+    return _parse_text(path, text, language_named(job.language), mtime_ns, size, digest)
+
+
+def _parse_text(path: str, text: str, language: Language, mtime_ns: int, size: int, digest: bytes) -> _Parsed:
+    text = normal_lines(text)
+    lines = text.split("\n")
+    found, unparsed = _parse(text, lines, language)
+    return _Parsed(path, language.name, mtime_ns, size, digest, lines, found, unparsed)
+
+
+def _count(files: Sequence[_Parsed | Skipped | Unchanged], counter: TermCounter) -> list[Result]:
+    tables = counter.count([(file.lines, file.found.chunks) for file in files if isinstance(file, _Parsed)])
+    return [_record(file, next(tables)) if isinstance(file, _Parsed) else file for file in files]
+
+
+def _record(file: _Parsed, table: ChunkTable) -> FileRecord:
+    return FileRecord(
+        path=file.path,
+        language=file.language,
+        mtime_ns=file.mtime_ns,
+        size=file.size,
+        digest=file.digest,
+        definitions=file.found.definitions,
+        references=file.found.references,
+        imports=file.found.imports,
+        packages=file.found.packages,
+        packed=pack_syntax(file.found),
+        chunks=table,
+        unparsed=file.unparsed,
+    )
 
 
 def max_bytes(path: str) -> int:
-    """Return how large a file may be; of a notebook only the code counts, and its outputs are most of it."""
+    """Return the size above which a file is left out."""
     return MAX_NOTEBOOK_BYTES if is_notebook(path) else MAX_FILE_BYTES
 
 
 def source_text(path: str, content: bytes) -> str | SkipReason:
-    """Return the text of a file that is indexed, or say why there is none: of a notebook, the code of its cells."""
-    text = decode(content, max_bytes(path))
+    """Return what is indexed of a file: its text, or a notebook's code; or say why there is none."""
+    if len(content) > max_bytes(path):
+        return SkipReason.TOO_LARGE
+    text = decode(content)
     return text if isinstance(text, SkipReason) else source_of(path, text)
 
 
 def source_of(path: str, text: str) -> str | SkipReason:
-    """Return what is indexed of a file's text: all of it, or of a notebook the code of its cells."""
+    """Return what is indexed of a text: all of it, or a notebook's code."""
     if not is_notebook(path):
         return text
     code = code_of(text)
     return SkipReason.NOT_A_NOTEBOOK if code is None else code
 
 
-def decode(content: bytes, limit: int = MAX_FILE_BYTES) -> str | SkipReason:
+def decode(content: bytes) -> str | SkipReason:
     """Decode a file as UTF-8, with or without a byte order mark, or say why it is no text."""
-    if len(content) > limit:
-        return SkipReason.TOO_LARGE
     if b"\0" in content[:8192]:
         return SkipReason.BINARY
     try:
@@ -187,62 +271,6 @@ def normal_lines(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
-def record_text(
-    path: str, text: str, language: Language, *, mtime_ns: int = 0, size: int = 0, digest: bytes = b""
-) -> FileRecord:
-    """Parse a text that was accepted by `reject_text`."""
-    text = normal_lines(text)
-    lines = text.split("\n")
-    found, unparsed = _parse(text, lines, language)
-    return FileRecord(
-        path=path,
-        language=language.name,
-        mtime_ns=mtime_ns,
-        size=size,
-        digest=digest,
-        definitions=found.definitions,
-        references=found.references,
-        imports=found.imports,
-        chunks=count_terms(lines, found.chunks),
-        packages=found.packages,
-        unparsed=unparsed,
-    )
-
-
-def count_terms(lines: Sequence[str], ranges: Sequence[LineRange]) -> ChunkTerms:
-    """Count the terms of each chunk."""
-    place_of: dict[str, int] = {}
-    places_of: dict[str, tuple[int, ...]] = {}
-    pointers, places, counts = array("i", [0]), array("i"), array("i")
-    for start, end in ranges:
-        in_chunk: dict[int, int] = {}
-        for word, count in Counter(words_of("\n".join(lines[start:end]))).items():
-            word_places = places_of.get(word)
-            if word_places is None:
-                word_places = tuple(place_of.setdefault(term, len(place_of)) for term in terms_of_word(word))
-                places_of[word] = word_places
-            for place in word_places:
-                in_chunk[place] = in_chunk.get(place, 0) + count
-        places.extend(in_chunk)
-        counts.extend(in_chunk.values())
-        pointers.append(len(places))
-    return ChunkTerms(
-        terms=list(place_of),
-        starts=array("i", (start for start, _ in ranges)),
-        ends=array("i", (end for _, end in ranges)),
-        pointers=pointers,
-        places=places,
-        counts=counts,
-    )
-
-
-def record_named(
-    path: str, absolute: str, language: str, known_digest: bytes | None
-) -> FileRecord | Skipped | Unchanged:
-    """Call `record_file` with plain values, as they come through a pipe."""
-    return record_file(path, Path(absolute), language_named(language), known_digest)
-
-
 def _parse(text: str, lines: Sequence[str], language: Language) -> tuple[FileSyntax, str]:
     """Parse where there is a grammar; say why when there should be a tree and is none."""
     unparsed = ""
@@ -255,7 +283,7 @@ def _parse(text: str, lines: Sequence[str], language: Language) -> tuple[FileSyn
     return plain, unparsed
 
 
-def _read(absolute: Path, limit: int) -> tuple[bytes | None, int]:
+def _read(absolute: str, limit: int) -> tuple[bytes | None, int]:
     """Read a regular file without following a link; (None, 0) when it is something else."""
     # Not blocking: between the scan and now, the name may have become a pipe that nobody writes to.
     descriptor = os.open(absolute, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)

@@ -1,48 +1,54 @@
 """The door to repo_context: open a repository, tell it what changed, and ask what helps at a cursor."""
 
+import gc
 import os
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Self
 
-import numpy as np
-
+from repo_context.chunk_terms import ChunkTable, TermCounter
 from repo_context.errors import CorruptIndexError, RepositoryNotFoundError
 from repo_context.file_record import (
     FileRecord,
+    Job,
     Skipped,
     SkipReason,
     Unchanged,
     normal_lines,
-    record_file,
+    record_files,
     record_text,
     reject_text,
     source_of,
     source_text,
+    syntax_of_text,
 )
 from repo_context.import_graph import ImportGraph
 from repo_context.languages import Language, language_of
-from repo_context.parse_pool import Job, parse_files
+from repo_context.parse_pool import parse_files
 from repo_context.rank import Index, rank
 from repo_context.recent_files import RecentFiles
 from repo_context.resolvers import is_settings_file
 from repo_context.scan import IGNORE_FILES, ScannedFile, Scanner
-from repo_context.snippet import Cursor, IndexedFile, IndexProgress, IndexSummary, Snippet
+from repo_context.snippet import Cursor, ImportEdge, IndexedFile, IndexProgress, IndexSummary, Snippet
 from repo_context.steady_selection import SteadySelection
 from repo_context.store import Stamp, Store, StoredFile, default_index_folder
 from repo_context.symbol_index import SymbolIndex
 from repo_context.syntax import Definition, Import
-from repo_context.text_index import ChunkTable, TextIndex
+from repo_context.text_index import TextIndex
 
 WRITE_EVERY = 256
 """Files that one transaction stores: an interrupted indexing loses no more than these."""
 LINES_CACHED = 256
 """Files whose lines are kept in memory."""
+LOOSE_SHARE = 0.1
+"""Share of the index that may lie outside of the base on disk when it is opened."""
+READ_TRIES = 5
+"""How often an index that another process replaces is read again."""
 
 ProgressCallback = Callable[[IndexProgress], None]
 
@@ -72,6 +78,7 @@ class Repository:
         self._files: dict[str, _Held] = {}
         self._symbols = SymbolIndex()
         self._text = TextIndex()
+        self._counter = TermCounter(self._text.vocabulary)
         self._graph = ImportGraph(root.name)
         self._recent = RecentFiles()
         self._steady = SteadySelection(self._state_of)
@@ -105,7 +112,8 @@ class Repository:
         store = Store.open(index_folder or default_index_folder(root), root)
         try:
             repository = cls(root, store)
-            repository._bring_up_to_date(on_progress)
+            with _without_collection():
+                repository._bring_up_to_date(on_progress)
         except BaseException:
             store.close()
             raise
@@ -207,6 +215,17 @@ class Repository:
         """Return path → imported paths of every file: the second argument of `order_files`."""
         return self._graph.depends_on()
 
+    def import_edges(self) -> tuple[ImportEdge, ...]:
+        """Return every pair of a file and one that it imports, in order of their paths, with the names it takes."""
+        names: dict[tuple[str, str], dict[str, None]] = {}
+        for path in sorted(self._files):
+            for item in self._graph.imports_of(path):
+                taken = names.setdefault((path, item.target), {})
+                taken.update((imported.name, None) for imported in item.statement.names)
+                if item.statement.wildcard:
+                    taken["*"] = None
+        return tuple(ImportEdge(source=pair[0], target=pair[1], names=tuple(names[pair])) for pair in sorted(names))
+
     def definitions_in(self, path: str) -> tuple[Definition, ...]:
         """Return the definitions of one file, in order of their lines."""
         return self._symbols.definitions_in(path)
@@ -238,8 +257,7 @@ class Repository:
             unchanged = self._load(scan.files)
         except CorruptIndexError:
             self._store.start_over(self.root)
-            self._symbols, self._text, self._graph = SymbolIndex(), TextIndex(), ImportGraph(self.root.name)
-            self._files.clear()
+            self._forget_all()
             unchanged = set()
         known_skips = self._store.skipped()
         reasons = [reason for reason, count in scan.skipped.items() for _ in range(count)]
@@ -252,25 +270,53 @@ class Repository:
                 pending.append(file)
         self._skipped = Counter(reason.value for reason in reasons)
         self._parse(pending, on_progress)
+        self._compact()
         self._read_settings()
+
+    def _forget_all(self) -> None:
+        self._symbols, self._text, self._graph = SymbolIndex(), TextIndex(), ImportGraph(self.root.name)
+        self._counter = TermCounter(self._text.vocabulary)
+        self._files.clear()
 
     def _load(self, files: Sequence[ScannedFile]) -> set[str]:
         """Take over from disk what is still true there; forget files that are gone. Returns the paths taken over."""
         present = {file.path: file for file in files}
-        tables: dict[str, ChunkTable] = {}
+        for _ in range(READ_TRIES):
+            try:
+                gone = self._load_once(present)
+                break
+            except FileNotFoundError:
+                self._forget_all()
+        else:
+            raise CorruptIndexError("another process replaces the index faster than it can be read")
+        self._store.note(removed=[*gone, *(path for path in self._store.skipped() if path not in present)])
+        return set(self._files)
+
+    def _load_once(self, present: Mapping[str, ScannedFile]) -> list[str]:
+        """Fill the empty indexes with what is stored of files that are unchanged; returns the paths of those gone."""
         gone = []
+        in_base: dict[int, str] = {}
+        loose: dict[str, ChunkTable] = {}
         with self._store.reading():
-            self._text.vocabulary = self._store.vocabulary()
-            for stored in self._store.files():
+            vocabulary = self._store.vocabulary()
+            base = self._store.base()
+            for stored in self._store.files(base):
                 file = present.get(stored.path)
                 if file is None:
                     gone.append(stored.path)
                 elif _is_same(stored.stamp, file):
-                    tables[stored.path] = stored.table
                     self._hold_stored(stored)
-        self._text.add(tables)
-        self._store.note(removed=[*gone, *(path for path in self._store.skipped() if path not in present)])
-        return set(tables)
+                    if stored.table is None:
+                        in_base[stored.id] = stored.path
+                    else:
+                        loose[stored.path] = stored.table
+        self._text = TextIndex(vocabulary)
+        if base is not None:
+            numbered = {number: in_base[file] for number, file in enumerate(base.file_ids.tolist()) if file in in_base}
+            self._text = TextIndex.over(base, vocabulary, numbered)
+        self._counter = TermCounter(vocabulary)
+        self._text.add(loose)
+        return gone
 
     def _parse(self, files: Sequence[ScannedFile], on_progress: ProgressCallback | None) -> None:
         """Read and parse files, several at a time, and store them in batches."""
@@ -279,7 +325,7 @@ class Repository:
         batch: list[FileRecord] = []
         skipped: list[Skipped] = []
         touched: list[Unchanged] = []
-        with closing(parse_files(jobs)) as results:
+        with closing(parse_files(jobs, self._counter)) as results:
             for done, result in enumerate(results, start=1):
                 if isinstance(result, FileRecord):
                     batch.append(result)
@@ -304,12 +350,27 @@ class Repository:
 
     def _load_touched(self, paths: set[str]) -> None:
         """Take over files whose time stamp alone had changed."""
-        tables = {}
-        for stored in self._store.files():
-            if stored.path in paths:
-                tables[stored.path] = stored.table
+        with self._store.reading():
+            base = self._store.base()
+            tables = {}
+            for stored in self._store.files(base):
+                if stored.path not in paths:
+                    continue
                 self._hold_stored(stored)
+                if stored.table is not None:
+                    tables[stored.path] = stored.table
+                elif base is not None:
+                    tables[stored.path] = base.table(stored.id)
         self._text.add(tables)
+
+    def _compact(self) -> None:
+        """Put all postings into the base when too many lie outside of it."""
+        if not self._store.writable or self._text.loose <= LOOSE_SHARE:
+            return
+        base, paths = self._text.compact()
+        mapped = self._store.write_base(base, paths)
+        if mapped is not None:
+            self._text.rest_on(mapped)
 
     def _job(self, file: ScannedFile, stamp: Stamp | None) -> Job:
         digest = stamp.digest if stamp and stamp.language == file.language.name and self._store.writable else None
@@ -321,32 +382,19 @@ class Repository:
         """Add parsed files to memory and disk."""
         if not records:
             return
-        tables = [(record, self._table(record)) for record in records]
-        self._text.add({record.path: table for record, table in tables})
+        self._text.add({record.path: record.chunks for record in records})
         for record in records:
             self._hold(record, text=None)
         self._reparsed += len(records)
-        self._write(tables)
+        self._write(records)
 
-    def _write(self, tables: Sequence[tuple[FileRecord, ChunkTable]]) -> None:
+    def _write(self, records: Sequence[FileRecord]) -> None:
         """Store files; an index that turns out to be damaged is emptied, and filled when it is next opened."""
         try:
-            self._store.write(tables, self._text.vocabulary)
+            self._store.write(records, self._text.vocabulary)
         except CorruptIndexError:
             self._store.start_over(self.root)
-            self._store.write(tables, self._text.vocabulary)
-
-    def _table(self, record: FileRecord) -> ChunkTable:
-        """Write a file's chunks in the vocabulary's ids."""
-        chunks = record.chunks
-        ids = self._text.ids_of(chunks.terms)
-        return ChunkTable(
-            starts=np.array(chunks.starts, np.int32),
-            ends=np.array(chunks.ends, np.int32),
-            pointers=np.array(chunks.pointers, np.int32),
-            term_ids=ids[np.array(chunks.places, np.int32)],
-            counts=np.array(chunks.counts, np.int32),
-        )
+            self._store.write(records, self._text.vocabulary)
 
     def _hold(self, record: FileRecord, *, text: str | None) -> None:
         self._files[record.path] = _Held(
@@ -372,17 +420,17 @@ class Repository:
             language=stored.stamp.language,
             mtime_ns=stored.stamp.mtime_ns,
             size=stored.stamp.size,
-            imports=stored.imports,
+            imports=stored.syntax.imports,
             unparsed=stored.unparsed,
             text=None,
         )
-        self._symbols.add(stored.path, stored.definitions, stored.references)
+        self._symbols.add(stored.path, stored.syntax.definitions, stored.syntax.references)
         self._graph.add(
             stored.path,
-            stored.imports,
-            packages=stored.packages,
-            definitions=stored.definitions,
-            references=stored.references,
+            stored.syntax.imports,
+            packages=stored.syntax.packages,
+            definitions=stored.syntax.definitions,
+            references=stored.syntax.references,
         )
 
     def _take_out(self, path: str) -> None:
@@ -395,7 +443,7 @@ class Repository:
         self._store.note(removed=[path])
 
     def _update_from_disk(self, file: ScannedFile) -> None:
-        result = record_file(file.path, self.root / file.path, file.language)
+        (result,) = record_files([self._job(file, None)], self._counter)
         if isinstance(result, FileRecord):
             self._take_in([result])
         else:
@@ -407,9 +455,14 @@ class Repository:
             self._take_out(file.path)
             return
         record = record_text(
-            file.path, source, file.language, mtime_ns=file.mtime_ns, size=len(text.encode("utf-8", "surrogatepass"))
+            file.path,
+            source,
+            file.language,
+            self._counter,
+            mtime_ns=file.mtime_ns,
+            size=len(text.encode("utf-8", "surrogatepass")),
         )
-        self._text.add({record.path: self._table(record)})
+        self._text.add({record.path: record.chunks})
         self._hold(record, text=source)
 
     def _apply_new_rules(self) -> None:
@@ -443,8 +496,7 @@ class Repository:
         text = cursor.prefix + cursor.suffix
         key = (cursor.path, hash(text))
         if self._foreign is None or self._foreign[:2] != key:
-            record = record_text(cursor.path, text, language)
-            self._foreign = (*key, record.imports)
+            self._foreign = (*key, syntax_of_text(text, language).imports)
         return self._foreign[2]
 
     def _state_of(self, path: str) -> object | None:
@@ -511,3 +563,17 @@ class Repository:
 
 def _is_same(stamp: Stamp, file: ScannedFile) -> bool:
     return (stamp.mtime_ns, stamp.size, stamp.language) == (file.mtime_ns, file.size, file.language.name)
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Let nothing look for cycles while an index is made: millions of objects come, and none of them goes."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+            # What was loaded stays as long as the process: later collections need not look at it again.
+            gc.freeze()

@@ -1,55 +1,53 @@
-"""The index on disk: one SQLite file in a private folder outside the repository.
+"""The index on disk: a SQLite file and postings beside it, in a private folder outside the repository.
 
-A reader trusts nothing: pages, checksums, references between rows and the format's fingerprint are checked when the
-index is opened, and an index that fails is deleted and built anew. One process at a time may write; others that
-open the same index read it, and keep their changes in memory.
+SQLite holds what is known of each file, and which generation of postings is current. Postings of most files lie in the
+base, arrays that are mapped as they are; those of files that came later are appended to a log until there is a new
+base. Whatever is not named by a committed row was never written: a process may be killed at any moment. A reader
+trusts nothing: pages, checksums, references and the format's fingerprint are checked when the index is opened, and an
+index that fails is deleted and built anew. One process at a time may write; others that open the same index read it,
+and keep their changes in memory.
 """
 
 import fcntl
 import hashlib
-import json
+import marshal
 import os
+import shutil
 import sqlite3
+import sys
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from platformdirs import user_cache_dir
 
+from repo_context.chunk_terms import ChunkTable
 from repo_context.errors import CorruptIndexError, IndexFolderError
-from repo_context.file_record import FileRecord, Skipped, SkipReason, Unchanged
+from repo_context.file_record import FileRecord, Skipped, SkipReason, Unchanged, unpack_syntax
 from repo_context.languages import PARSED_LANGUAGES, query_source
-from repo_context.syntax import Definition, Import, ImportedName
-from repo_context.text_index import ChunkTable
+from repo_context.postings import Base
+from repo_context.syntax import FileSyntax
 
-FORMAT = 2
+FORMAT = 3
 """Raise it when what is stored, or how chunks and terms are cut, changes."""
 DATABASE = "index.sqlite"
 LOCK = "writer.lock"
 
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE generation (number INTEGER NOT NULL);
+-- AUTOINCREMENT: the id of a file that was replaced is never given to another, so that a base can name files by id.
 CREATE TABLE files (
-    id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, language TEXT NOT NULL, mtime_ns INTEGER NOT NULL,
-    size INTEGER NOT NULL, hash BLOB NOT NULL, unparsed TEXT NOT NULL, uses TEXT NOT NULL,
-    packages TEXT NOT NULL, symbols INTEGER NOT NULL, imports INTEGER NOT NULL, checksum INTEGER NOT NULL
+    id INTEGER PRIMARY KEY AUTOINCREMENT, path TEXT NOT NULL UNIQUE, mtime_ns INTEGER NOT NULL, size INTEGER NOT NULL,
+    language TEXT NOT NULL, hash BLOB NOT NULL, unparsed TEXT NOT NULL, log_offset INTEGER NOT NULL,
+    log_length INTEGER NOT NULL, checksum INTEGER NOT NULL, syntax BLOB NOT NULL
 );
-CREATE TABLE symbols (
-    file INTEGER NOT NULL REFERENCES files ON DELETE CASCADE, number INTEGER NOT NULL, name TEXT NOT NULL,
-    kind TEXT NOT NULL, start_line INTEGER NOT NULL, end_line INTEGER NOT NULL, signature TEXT NOT NULL,
-    parent TEXT NOT NULL, PRIMARY KEY (file, number)
-) WITHOUT ROWID;
-CREATE TABLE imports (
-    file INTEGER NOT NULL REFERENCES files ON DELETE CASCADE, number INTEGER NOT NULL, module TEXT NOT NULL,
-    names TEXT NOT NULL, alias TEXT NOT NULL, wildcard INTEGER NOT NULL, line INTEGER NOT NULL,
-    PRIMARY KEY (file, number)
-) WITHOUT ROWID;
-CREATE TABLE chunks (file INTEGER PRIMARY KEY REFERENCES files ON DELETE CASCADE, data BLOB NOT NULL);
-CREATE TABLE terms (id INTEGER PRIMARY KEY, term TEXT NOT NULL);
+CREATE TABLE terms (first INTEGER PRIMARY KEY, terms TEXT NOT NULL);
 CREATE TABLE skipped (
     path TEXT PRIMARY KEY, reason TEXT NOT NULL, mtime_ns INTEGER NOT NULL, size INTEGER NOT NULL
 ) WITHOUT ROWID;
@@ -70,14 +68,14 @@ class Stamp:
 class StoredFile:
     """One file as the store holds it."""
 
+    id: int
     path: str
     stamp: Stamp
     unparsed: str
-    definitions: tuple[Definition, ...]
-    references: Mapping[str, Sequence[int]]
-    imports: tuple[Import, ...]
-    packages: tuple[str, ...]
-    table: ChunkTable
+    syntax: FileSyntax
+    """Without chunks."""
+    table: ChunkTable | None
+    """None for a file whose postings are in the base."""
 
 
 def default_index_folder(root: Path) -> Path:
@@ -97,6 +95,8 @@ class Store:
         self._connection = connection
         self._lock = lock
         self._terms_stored = 0
+        self._generation = 0
+        self._log_length = 0
 
     @classmethod
     def open(cls, folder: Path, root: Path) -> "Store":
@@ -115,7 +115,11 @@ class Store:
                 f"cannot write the index folder {folder}: {error.strerror}; set MIDFILL_HOME to a writable folder"
             ) from error
         connection = _open_for_writing(folder, root) if lock is not None else _open_for_reading(folder, root)
-        return cls(folder, connection, lock)
+        store = cls(folder, connection, lock)
+        if store.writable:
+            store._sweep()
+            store._log_length = store._log().stat().st_size if store._log().exists() else 0
+        return store
 
     @property
     def writable(self) -> bool:
@@ -125,9 +129,9 @@ class Store:
     def start_over(self, root: Path) -> None:
         """Throw away all that is stored."""
         self._connection.close()
-        self._terms_stored = 0
+        self._terms_stored = self._log_length = self._generation = 0
         if self.writable:
-            _delete_database(self.folder)
+            _delete_index(self.folder)
             self._connection = _open_for_writing(self.folder, root)
         else:
             self._connection = _create(sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False), root)
@@ -141,6 +145,22 @@ class Store:
             yield
         finally:
             self._connection.rollback()
+
+    def base(self) -> Base | None:
+        """Map the postings of the current generation; None while there is none.
+
+        Errors: `CorruptIndexError`; `FileNotFoundError` when another process has just replaced them: read again.
+        """
+        with _corruption_reported():
+            (self._generation,) = self._connection.execute("SELECT number FROM generation").fetchone()
+        if not self._generation:
+            return None
+        try:
+            return Base.load(self._base_folder(self._generation))
+        except FileNotFoundError as error:
+            if self.writable:
+                raise CorruptIndexError("the index's postings are gone") from error
+            raise
 
     def stamps(self) -> dict[str, Stamp]:
         """Return path → stamp of every file stored."""
@@ -163,46 +183,81 @@ class Store:
     def vocabulary(self) -> dict[str, int]:
         """Return term → id."""
         with _corruption_reported():
-            rows = self._connection.execute("SELECT id, term FROM terms ORDER BY id").fetchall()
-        terms = {term: number for number, term in rows}
-        if [number for number, _ in rows] != list(range(len(terms))):
-            raise CorruptIndexError("the index's vocabulary has holes")
+            rows = self._connection.execute("SELECT first, terms FROM terms ORDER BY first").fetchall()
+            terms: list[str] = []
+            for first, text in rows:
+                if first != len(terms):
+                    raise CorruptIndexError("the index's vocabulary has holes")
+                terms.extend(text.split("\n"))
+        vocabulary = dict(zip(terms, range(len(terms)), strict=True))
+        if len(vocabulary) != len(terms):
+            raise CorruptIndexError("the index's vocabulary repeats itself")
         self._terms_stored = len(terms)
-        return terms
+        return vocabulary
 
-    def files(self) -> Iterator[StoredFile]:
-        """Yield every file stored; `CorruptIndexError` when one cannot be trusted."""
+    def files(self, base: Base | None) -> Iterator[StoredFile]:
+        """Yield every file stored; `CorruptIndexError` when one cannot be trusted. `base` is what `base()` returned."""
+        based = frozenset(base.file_ids.tolist()) if base is not None else frozenset()
         with _corruption_reported():
-            symbols = _grouped(
-                self._connection.execute(
-                    "SELECT file, name, kind, start_line, end_line, signature, parent FROM symbols"
-                    " ORDER BY file, number"
-                )
-            )
-            imports = _grouped(
-                self._connection.execute(
-                    "SELECT file, module, names, alias, wildcard, line FROM imports ORDER BY file, number"
-                )
-            )
+            log = self._read_log()
             rows = self._connection.execute(
-                "SELECT id, path, language, mtime_ns, size, hash, unparsed, uses, packages, symbols, imports, checksum,"
-                " data FROM files LEFT JOIN chunks ON chunks.file = files.id ORDER BY id"
+                "SELECT id, path, mtime_ns, size, language, hash, unparsed, log_offset, log_length, checksum, syntax"
+                " FROM files ORDER BY id"
             )
-            for row in rows:
-                yield self._stored_file(row, symbols.get(row[0], []), imports.get(row[0], []))
+            for number, path, mtime_ns, size, language, digest, unparsed, offset, length, checksum, packed in rows:
+                if zlib.crc32(packed) != checksum:
+                    raise CorruptIndexError(f"the index's copy of {path} fails its checksum")
+                yield StoredFile(
+                    id=number,
+                    path=path,
+                    stamp=Stamp(mtime_ns=mtime_ns, size=size, language=language, digest=digest),
+                    unparsed=unparsed,
+                    syntax=unpack_syntax(packed),
+                    table=None if number in based else _unpack(log[offset : offset + length], self._terms_stored),
+                )
 
-    def write(self, records: Sequence[tuple[FileRecord, ChunkTable]], vocabulary: Mapping[str, int]) -> None:
+    def write(self, records: Sequence[FileRecord], vocabulary: Mapping[str, int]) -> None:
         """Add or replace files, all or none, with the terms that they brought."""
+        if not self.writable:
+            return
+        tables = [_pack(record.chunks) for record in records]
+        offset = self._append_to_log(tables)
         with self._transaction() as connection:
-            if connection is None:
-                return
-            terms = list(vocabulary)
-            new_terms = enumerate(terms[self._terms_stored :], start=self._terms_stored)
-            connection.executemany("INSERT INTO terms VALUES (?, ?)", new_terms)
-            self._terms_stored = len(terms)
-            connection.executemany("DELETE FROM skipped WHERE path = ?", [(record.path,) for record, _ in records])
-            for record, table in records:
-                _write_file(connection, record, table)
+            assert connection is not None
+            self._write_terms(connection, vocabulary)
+            rows = []
+            for record, table in zip(records, tables, strict=True):
+                rows.append(_row(record, offset, len(table)))
+                offset += len(table)
+            connection.executemany("DELETE FROM skipped WHERE path = ?", [(record.path,) for record in records])
+            connection.executemany(_INSERT, rows)
+        self._log_length = offset
+
+    def write_base(self, base: Base, paths: Sequence[str]) -> Base | None:
+        """Make `base` the postings of all files stored, and return it mapped from disk; None when that cannot be.
+
+        `paths` are its files in its order. It must hold what the store holds, no more and no less.
+        """
+        if not self.writable:
+            return None
+        ids = dict(self._connection.execute("SELECT path, id FROM files").fetchall())
+        if ids.keys() != set(paths):
+            return None
+        new = self._generation + 1
+        folder = self._base_folder(new)
+        try:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(mode=0o700)
+            base.save(folder, np.array([ids[path] for path in paths], np.int64))
+        except OSError as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise _cannot_write(self.folder, error) from error
+        with self._transaction() as connection:
+            assert connection is not None
+            connection.execute("UPDATE generation SET number = ?", (new,))
+        self._generation, self._log_length = new, 0
+        self._sweep()
+        return Base.load(folder)
 
     def note(
         self,
@@ -249,29 +304,73 @@ class Store:
             self._terms_stored = stored_before
             if _is_corruption(error):
                 raise CorruptIndexError(f"the index is damaged: {error}") from error
-            raise IndexFolderError(
-                f"cannot write the index in {self.folder}: {error}; free some space or set MIDFILL_HOME"
-            ) from error
+            raise _cannot_write(self.folder, error) from error
 
-    def _stored_file(
-        self, row: Sequence[object], symbols: list[Sequence[object]], imports: list[Sequence[object]]
-    ) -> StoredFile:
-        _, path, language, mtime_ns, size, digest, unparsed, uses, packages, n_symbols, n_imports, checksum, data = row
-        if len(symbols) != n_symbols or len(imports) != n_imports or not isinstance(data, bytes):
-            raise CorruptIndexError(f"the index misses rows of {path}")
-        assert isinstance(uses, str)
-        if zlib.crc32(uses.encode("utf-8", "surrogatepass"), zlib.crc32(data)) != checksum:
-            raise CorruptIndexError(f"the index's copy of {path} fails its checksum")
-        return StoredFile(
-            path=str(path),
-            stamp=Stamp(mtime_ns=mtime_ns, size=size, language=str(language), digest=digest),  # type: ignore[arg-type]
-            unparsed=str(unparsed),
-            definitions=tuple(Definition(*symbol[1:]) for symbol in symbols),  # type: ignore[arg-type]
-            references=json.loads(uses),
-            imports=tuple(_import(item) for item in imports),
-            packages=tuple(str(packages).split("\n")) if packages else (),
-            table=_unpack(data, self._terms_stored),
-        )
+    def _write_terms(self, connection: sqlite3.Connection, vocabulary: Mapping[str, int]) -> None:
+        new_terms = list(islice(vocabulary, self._terms_stored, None))
+        if new_terms:
+            connection.execute("INSERT INTO terms VALUES (?, ?)", (self._terms_stored, "\n".join(new_terms)))
+            self._terms_stored += len(new_terms)
+
+    def _append_to_log(self, tables: Sequence[bytes]) -> int:
+        """Append tables and return where the first lies; what an earlier process left behind is overwritten."""
+        try:
+            with open(self._log(), "ab") as log:  # noqa: PTH123 -- the fast way, a hundred times an indexing
+                log.truncate(self._log_length)
+                log.write(b"".join(tables))
+        except OSError as error:
+            raise _cannot_write(self.folder, error) from error
+        return self._log_length
+
+    def _read_log(self) -> bytes:
+        """Return the log of the current generation."""
+        try:
+            content = self._log().read_bytes()
+        except FileNotFoundError:
+            content = b""
+        self._log_length = len(content)
+        return content
+
+    def _base_folder(self, generation: int) -> Path:
+        return self.folder / f"postings-{generation}"
+
+    def _log(self) -> Path:
+        return self.folder / f"postings-{self._generation}.log"
+
+    def _sweep(self) -> None:
+        """Delete postings of other generations than the current one: earlier ones, and one that was never finished."""
+        try:
+            (self._generation,) = self._connection.execute("SELECT number FROM generation").fetchone()
+        except (sqlite3.Error, TypeError):
+            # Whoever reads next finds that out too, and has the index rebuilt.
+            return
+        _delete_postings(self.folder, keep=(self._base_folder(self._generation), self._log()))
+
+
+_INSERT = (
+    "INSERT OR REPLACE INTO files (path, mtime_ns, size, language, hash, unparsed, log_offset, log_length, checksum,"
+    " syntax) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+
+
+def _row(record: FileRecord, offset: int, length: int) -> tuple[object, ...]:
+    return (
+        record.path,
+        record.mtime_ns,
+        record.size,
+        record.language,
+        record.digest,
+        record.unparsed,
+        offset,
+        length,
+        zlib.crc32(record.packed),
+        record.packed,
+    )
+
+
+def _cannot_write(folder: Path, error: Exception) -> IndexFolderError:
+    reason = error.strerror if isinstance(error, OSError) else error
+    return IndexFolderError(f"cannot write the index in {folder}: {reason}; free some space or set MIDFILL_HOME")
 
 
 def _take_lock(folder: Path) -> int | None:
@@ -294,7 +393,7 @@ def _open_for_writing(folder: Path, root: Path) -> sqlite3.Connection:
         if database.exists():
             return _checked(sqlite3.connect(database, isolation_level=None, check_same_thread=False), root)
     except (sqlite3.Error, CorruptIndexError):
-        _delete_database(folder)
+        _delete_index(folder)
     try:
         connection = sqlite3.connect(database, isolation_level=None, check_same_thread=False)
         database.chmod(0o600)
@@ -341,11 +440,14 @@ def _checked(connection: sqlite3.Connection, root: Path) -> sqlite3.Connection:
 def _create(connection: sqlite3.Connection, root: Path) -> sqlite3.Connection:
     connection.executescript(_SCHEMA)
     connection.executemany("INSERT INTO meta VALUES (?, ?)", _meta(root).items())
+    connection.execute("INSERT INTO generation VALUES (0)")
     return connection
 
 
 def _meta(root: Path) -> dict[str, str]:
-    return {"format": str(FORMAT), "root": os.fsencode(root).hex(), "grammars": _grammar_fingerprint()}
+    # Syntax is written with `marshal`, whose format may change from one Python to the next.
+    form = f"{FORMAT} {marshal.version} {sys.version_info[:2]}"
+    return {"format": form, "root": os.fsencode(root).hex(), "grammars": _grammar_fingerprint()}
 
 
 def _grammar_fingerprint() -> str:
@@ -362,9 +464,20 @@ def _grammar_fingerprint() -> str:
     return digest.hexdigest()
 
 
-def _delete_database(folder: Path) -> None:
+def _delete_index(folder: Path) -> None:
     for suffix in ("", "-wal", "-shm", "-journal"):
         (folder / f"{DATABASE}{suffix}").unlink(missing_ok=True)
+    _delete_postings(folder)
+
+
+def _delete_postings(folder: Path, keep: Sequence[Path] = ()) -> None:
+    for entry in folder.glob("postings-*"):
+        if entry in keep:
+            continue
+        if entry.is_dir():
+            shutil.rmtree(entry, ignore_errors=True)
+        else:
+            entry.unlink(missing_ok=True)
 
 
 def _is_corruption(error: sqlite3.Error) -> bool:
@@ -381,87 +494,24 @@ def _corruption_reported() -> Iterator[None]:
         raise CorruptIndexError(f"the index cannot be read: {error}") from error
 
 
-def _grouped(rows: Iterable[Sequence[object]]) -> dict[object, list[Sequence[object]]]:
-    """Group rows by their first column."""
-    groups: dict[object, list[Sequence[object]]] = {}
-    for row in rows:
-        groups.setdefault(row[0], []).append(row)
-    return groups
-
-
-def _import(row: Sequence[object]) -> Import:
-    _, module, names, alias, wildcard, line = row
-    assert isinstance(names, str)
-    assert isinstance(line, int)
-    return Import(
-        module=str(module),
-        names=tuple(ImportedName(*line.split("\t")) for line in names.split("\n")) if names else (),
-        alias=str(alias),
-        wildcard=bool(wildcard),
-        line=line,
-    )
-
-
-def _write_file(connection: sqlite3.Connection, record: FileRecord, table: ChunkTable) -> None:
-    data = _pack(table)
-    uses = json.dumps(record.references, separators=(",", ":"))
-    connection.execute("DELETE FROM files WHERE path = ?", (record.path,))
-    file = connection.execute(
-        "INSERT INTO files (path, language, mtime_ns, size, hash, unparsed, uses, packages, symbols, imports,"
-        " checksum) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            record.path,
-            record.language,
-            record.mtime_ns,
-            record.size,
-            record.digest,
-            record.unparsed,
-            uses,
-            "\n".join(record.packages),
-            len(record.definitions),
-            len(record.imports),
-            zlib.crc32(uses.encode("utf-8", "surrogatepass"), zlib.crc32(data)),
-        ),
-    ).lastrowid
-    connection.executemany(
-        "INSERT INTO symbols VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        [(file, number, *definition) for number, definition in enumerate(record.definitions)],
-    )
-    connection.executemany(
-        "INSERT INTO imports VALUES (?, ?, ?, ?, ?, ?, ?)",
-        [
-            (file, number, item.module, _joined(item.names), item.alias, item.wildcard, item.line)
-            for number, item in enumerate(record.imports)
-        ],
-    )
-    connection.execute("INSERT INTO chunks VALUES (?, ?)", (file, data))
-
-
-def _joined(names: Iterable[ImportedName]) -> str:
-    """Write names one a line, name and alias apart by a tab; neither holds white space of its own."""
-    return "\n".join("\t".join(name) for name in names)
-
-
 def _pack(table: ChunkTable) -> bytes:
-    """Put a table into bytes: two counts, the arrays in order, numbers little-endian, `counts` in two bytes each."""
-    header = np.array([len(table), len(table.term_ids)], "<i4")
-    parts = (header, table.starts, table.ends, table.pointers, table.term_ids)
-    return b"".join(part.astype("<i4").tobytes() for part in parts) + table.counts.astype("<u2").tobytes()
+    """Put a table into bytes: a checksum, two counts, the arrays in order; numbers in four bytes, little-endian."""
+    arrays = (table.starts, table.ends, table.pointers, table.term_ids, table.counts)
+    header = np.array([len(table), len(table.term_ids)], "<i4").tobytes()
+    body = header + b"".join(array.astype("<i4", copy=False).tobytes() for array in arrays)
+    return zlib.crc32(body).to_bytes(4, "little") + body
 
 
 def _unpack(data: bytes, vocabulary: int) -> ChunkTable:
-    """Undo `_pack`; `CorruptIndexError` when lengths or term ids do not fit."""
-    chunks, postings = (int(number) for number in np.frombuffer(data, "<i4", 2))
-    sizes = (chunks, chunks, chunks + 1, postings)
-    if len(data) != 4 * (2 + sum(sizes)) + 2 * postings:
+    """Undo `_pack`; `CorruptIndexError` when the checksum, the lengths or the terms do not fit."""
+    if len(data) < 12 or zlib.crc32(data[4:]) != int.from_bytes(data[:4], "little"):
+        raise CorruptIndexError("the index's log of postings is damaged")
+    chunks, postings = (int(number) for number in np.frombuffer(data, "<i4", 2, 4))
+    ends = np.cumsum([chunks, chunks, chunks + 1, postings, postings])
+    values = np.frombuffer(data, "<i4", offset=12).astype(np.int32, copy=False)
+    if len(values) != ends[-1]:
         raise CorruptIndexError("the index holds a chunk table of the wrong length")
-    arrays = []
-    offset = 8
-    for size in sizes:
-        arrays.append(np.frombuffer(data, "<i4", size, offset).astype(np.int32, copy=False))
-        offset += 4 * size
-    starts, ends, pointers, term_ids = arrays
+    starts, ends_, pointers, term_ids, counts = np.split(values, ends[:-1])
     if postings and (int(term_ids.max()) >= vocabulary or int(term_ids.min()) < 0):
         raise CorruptIndexError("the index refers to terms that it does not hold")
-    counts = np.frombuffer(data, "<u2", postings, offset).astype(np.int32)
-    return ChunkTable(starts=starts, ends=ends, pointers=pointers, term_ids=term_ids, counts=counts)
+    return ChunkTable(starts=starts, ends=ends_, pointers=pointers, term_ids=term_ids, counts=counts)
