@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from engine.prompt import PromptParts, PromptSettings, end_ids, path_header, training_ids
 from engine.tokenizer import Tokenizer
-from train.config import DataConfig
+from train.data.config import DataConfig
 from train.data.document import SourceDocument
 
 

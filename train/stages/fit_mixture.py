@@ -1,6 +1,5 @@
 """Fits how a finished network is mixed with the n-gram models, on repositories it was not trained on."""
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from engine.model_folder import ServedModel, read, write_mixture
 from engine.ngram import NgramCollection, NgramModel
 from engine.prompt import PromptParts, build, end_ids
 from train.data.collect import collect
+from train.data.tally import Tally
 from train.errors import CorpusError
 from train.evaluate.repository_holes import HoleKind, RepositoryHole, draw_holes
 
@@ -72,7 +72,7 @@ def fit(folder: Path, repositories: Sequence[Path], *, holes: int, seed: int) ->
 
 
 def _record_repository(model: ServedModel, repository: Path, *, holes: int, seed: int) -> Iterator[_Recorded]:
-    documents = list(collect([repository], ["python"], Counter()))
+    documents = list(collect([repository], ["python"], Tally()))
     collection = NgramCollection(model.transformer.config.vocab_size)
     encoded = model.tokenizer.encode_batch([document.text for document in documents])
     collection.learn(dict(zip((document.path for document in documents), encoded, strict=True)))

@@ -2,7 +2,6 @@
 
 import dataclasses
 import random
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +14,11 @@ from engine.fim_formats import DEEPSEEK_CODER
 from engine.prompt import PromptSettings, path_header
 from engine.tokenizer import Tokenizer
 from train.config import DataConfig, load
-from train.data.collect import collect
 from train.data.cut_holes import Sample, choose_hole, cut_holes
-from train.data.deduplicate import drop_copies
 from train.data.document import SourceDocument
 from train.data.pack import pack
-from train.data.pipeline import clean_documents
 from train.data.shards import read_shard, write_shard
-from train.errors import CorpusError, RunError
+from train.errors import RunError
 from train.tokenizer import train_tokenizer
 
 CONFIG = load("tiny_cpu").data
@@ -34,56 +30,6 @@ MARKS = {mark: TOKENIZER.control_id(mark) for mark in DEEPSEEK_CODER.marks}
 
 def _document(text: str, repository: str = "r", path: str = "pkg/a.py") -> SourceDocument:
     return SourceDocument(repository=repository, path=path, language="python", comment="#", text=text)
-
-
-def test_collect_reads_what_repo_context_lets_through(tmp_path: Path) -> None:
-    repository = tmp_path / "shop"
-    (repository / "pkg").mkdir(parents=True)
-    (repository / "pkg" / "b.py").write_text("b = 1\n")
-    (repository / "a.py").write_text("a = 1\n")
-    (repository / "readme.md").write_text("# no Python\n")
-    (repository / "broken.py").write_bytes(b"\xff\xfe\xfa = 1")
-    (repository / ".gitignore").write_text("ignored.py\n")
-    (repository / "ignored.py").write_text("i = 1\n")
-    dropped: Counter[str] = Counter()
-    documents = list(collect([repository], ["python"], dropped))
-    assert [(document.repository, document.path, document.text) for document in documents] == [
-        ("shop", "a.py", "a = 1\n"),
-        ("shop", "pkg/b.py", "b = 1\n"),
-    ]
-    assert dropped == {"unreadable or not UTF-8": 1}
-
-
-def test_a_missing_source_folder_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match="give a folder that exists"):
-        list(collect([tmp_path / "nowhere"], ["python"], Counter()))
-
-
-def test_copies_that_differ_in_trailing_space_are_kept_once() -> None:
-    dropped: Counter[str] = Counter()
-    kept = list(drop_copies([_document("a = 1\n"), _document("a = 1  \n"), _document("a = 2\n")], dropped))
-    assert [document.text for document in kept] == ["a = 1\n", "a = 2\n"]
-    assert dropped == {"copy of another file": 1}
-
-
-def test_a_repository_gives_no_more_than_its_share(tmp_path: Path) -> None:
-    for i in range(20):
-        (tmp_path / f"m{i}.py").write_text(f"value_{i} = 'some text'\n" * 10)
-    config = _with(CONFIG, largest_repository=1000)
-    dropped: Counter[str] = Counter()
-    documents = clean_documents([tmp_path], config, dropped)
-    assert 1000 <= sum(len(document.text) for document in documents) < 1300
-    assert dropped["beyond the repository's share"] == 20 - len(documents)
-
-
-def test_the_order_of_documents_depends_on_the_seed_alone(tmp_path: Path) -> None:
-    for i in range(20):
-        (tmp_path / f"m{i}.py").write_text(f"value_{i} = 'some text'\n")
-    orders = [
-        [document.path for document in clean_documents([tmp_path], _with(CONFIG, seed=seed), Counter())]
-        for seed in (1, 1, 2)
-    ]
-    assert orders[0] == orders[1] != orders[2]
 
 
 def _with(config: DataConfig, **changes: Any) -> DataConfig:
