@@ -43,6 +43,18 @@ def _parser() -> argparse.ArgumentParser:
     context.add_argument("--budget", type=int, default=512, metavar="TOKENS", help="room for snippets (default: 512)")
     context.add_argument("--json", action="store_true", help="print JSON")
 
+    graph = verbs.add_parser(
+        "graph", help="show which file imports which",
+        description="Print or draw the import graph of a repository, dependencies before what depends on them.",
+    )  # fmt: skip
+    graph.add_argument("path", metavar="PATH", nargs="?", default=".", help="the repository's folder")
+    graph.add_argument(
+        "--format", choices=["text", "json", "dot", "mermaid", "svg", "html"], default="text",
+        help="html is a page to look around in, svg a picture (default: text)",
+    )  # fmt: skip
+    graph.add_argument("--output", metavar="FILE", help="write there instead of to standard output")
+    graph.add_argument("--all", action="store_true", help="list files too that neither import nor are imported")
+
     complete = verbs.add_parser(
         "complete", help="print the completion that an editor would show",
         description="Print the completion that an editor would show at a cursor, through the same engine.",

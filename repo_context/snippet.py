@@ -45,6 +45,17 @@ class IndexedFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ImportEdge:
+    """One file that imports another."""
+
+    source: str
+    """Path of the importing file."""
+    target: str
+    names: tuple[str, ...]
+    """What it takes from there, as the target calls it; empty when it imports the file as a whole."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IndexProgress:
     """How far indexing has come."""
 
