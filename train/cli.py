@@ -2,19 +2,25 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+import sysconfig
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from tqdm import tqdm
 
 from engine.errors import EngineError
 from engine.model_names import resolve
-from train.config import load, recipe_names
-from train.errors import TrainError
+from train import data_verb
+from train.config import continued_recipe_names, load, load_continued, recipe_names
+from train.continued_run import continue_model
+from train.errors import RecipeError, TrainError
 from train.evaluate.verb import add_arguments as add_evaluate_arguments
+from train.metrics import Metric
+from train.parallel import processes
+from train.plot import plot
 from train.run import Run
 from train.stages.fit_mixture import fit
-from train.stages.pretrain import Metric
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,10 +39,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="midfill train", description=__doc__)
     verbs = parser.add_subparsers(required=True, metavar="VERB")
+    data_verb.add_parser(verbs)
     run = verbs.add_parser("run", help="train a model from folders of source, or go on where it stopped")
     run.add_argument("recipe", help=f"one of {', '.join(recipe_names())}, or a .toml file")
-    run.add_argument("sources", nargs="+", type=Path, metavar="FOLDER", help="a repository or folder of source")
-    run.add_argument("--output", required=True, type=Path, help="the run's folder; the model is in its model/")
+    run.add_argument(
+        "sources",
+        nargs="*",
+        type=Path,
+        metavar="FOLDER",
+        help="a repository or folder of source (default: Python's own standard library)",
+    )
+    run.add_argument("--output", type=Path, help="the run's folder; the model is in its model/ (default: runs/RECIPE)")
+    run.add_argument("--instructions", type=Path, help="JSON lines for `instruct` (default: the sources' docstrings)")
     run.add_argument("--set", action="append", default=[], metavar="SECTION.FIELD=VALUE", dest="overrides")
     run.set_defaults(verb=_run)
     mixture = verbs.add_parser("mixture", help="fit how a model is mixed with the n-gram cache")
@@ -45,6 +59,23 @@ def _parser() -> argparse.ArgumentParser:
     mixture.add_argument("--holes", type=int, default=300, help="of each kind in each repository (default: 300)")
     mixture.add_argument("--seed", type=int, default=1)
     mixture.set_defaults(verb=_mixture)
+    goes_on = verbs.add_parser("continue", help="go on with any Llama-shaped model on a weighted mix of sources")
+    goes_on.add_argument("recipe", help=f"one of {', '.join(continued_recipe_names())}, or a .toml file")
+    goes_on.add_argument("model", help="a model folder, or its name")
+    goes_on.add_argument(
+        "--source",
+        action="append",
+        default=[],
+        metavar="NAME=PATH",
+        dest="sources",
+        help="text for a part of the mixture: a folder, or JSON lines with `text`",
+    )
+    goes_on.add_argument("--output", required=True, type=Path, help="the run's folder; the model is in its model/")
+    goes_on.add_argument("--set", action="append", default=[], metavar="SECTION.FIELD=VALUE", dest="overrides")
+    goes_on.set_defaults(verb=_continue)
+    curves = verbs.add_parser("plot", help="draw a run's curves to curves.png and curves.html")
+    curves.add_argument("run", type=Path, help="the run's folder")
+    curves.set_defaults(verb=_plot)
     evaluate = verbs.add_parser("evaluate", help="measure a model with benchmarks or a repository of your own")
     add_evaluate_arguments(evaluate)
     recipes = verbs.add_parser("recipes", help="list the recipes")
@@ -53,7 +84,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _recipes(_arguments: argparse.Namespace) -> int:
-    print("\n".join(recipe_names()))
+    print(
+        "\n".join([*recipe_names(), *(f"{name} (for `midfill train continue`)" for name in continued_recipe_names())])
+    )
     return 0
 
 
@@ -65,18 +98,58 @@ def _mixture(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    run = Run(load(arguments.recipe, arguments.overrides), arguments.sources, arguments.output)
-    with tqdm(unit="step", disable=None) as progress:
-
-        def show(metric: Metric) -> None:
-            progress.total = metric.steps
-            progress.update(metric.step - progress.n)
-            progress.set_postfix_str(f"loss {metric.loss:.3f}, {metric.tokens_per_second:,.0f} tokens/s")
-            if metric.held_out_loss is not None:
-                progress.write(
-                    f"step {metric.step}/{metric.steps}: held-out loss {metric.held_out_loss:.4f}", sys.stderr
-                )
-
-        folder = run.execute(lambda line: progress.write(line, sys.stderr), show)
+    sources = arguments.sources or [Path(sysconfig.get_path("stdlib"))]
+    output = arguments.output or Path("runs") / Path(arguments.recipe).stem
+    run = Run(load(arguments.recipe, arguments.overrides), sources, output, arguments.instructions)
+    with _progress() as (tell, show):
+        folder = run.execute(tell, show)
     print(folder)
     return 0
+
+
+def _continue(arguments: argparse.Namespace) -> int:
+    sources = [_named_path(text) for text in arguments.sources]
+    config = load_continued(arguments.recipe, arguments.overrides)
+    with _progress() as (tell, show):
+        folder = continue_model(config, resolve(arguments.model), dict(sources), arguments.output, tell, show)
+    print(folder)
+    return 0
+
+
+def _named_path(text: str) -> tuple[str, Path]:
+    name, equals, path = text.partition("=")
+    if not (name and equals and path):
+        raise RecipeError(f"--source takes NAME=PATH, not {text!r}")
+    return name, Path(path)
+
+
+def _plot(arguments: argparse.Namespace) -> int:
+    for path in plot(arguments.run):
+        print(path)
+    return 0
+
+
+@contextmanager
+def _progress() -> Iterator[tuple[Callable[[str], None], Callable[[Metric], None]]]:
+    """Show a line that lives on a terminal, and lines that stay; on the main process alone."""
+    with tqdm(unit="step", disable=None if processes().is_main else True, dynamic_ncols=True) as progress:
+
+        def tell(line: str) -> None:
+            if processes().is_main:
+                progress.write(line, sys.stderr)
+
+        def show(metric: Metric) -> None:
+            if progress.total != metric.steps or metric.step <= progress.n:  # another stage, or one resumed
+                progress.reset(metric.steps)
+                progress.initial = metric.step - 1
+                progress.n = progress.initial
+            progress.update(metric.step - progress.n)
+            used = "" if metric.utilization is None else f", MFU {metric.utilization:.0%}"
+            skipped = ", skipped" if metric.skipped else ""
+            progress.set_postfix_str(
+                f"loss {metric.loss:.3f}{skipped}, {metric.tokens_per_second:,.0f} tokens/s{used}", refresh=False
+            )
+            if metric.held_out_loss is not None:
+                tell(f"step {metric.step}/{metric.steps}: held-out loss {metric.held_out_loss:.4f}")
+
+        yield tell, show

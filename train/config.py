@@ -8,32 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from types import UnionType
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
+from train.data.config import CleanConfig, DataConfig
 from train.errors import RecipeError
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DataConfig:
-    """What becomes training rows."""
-
-    languages: tuple[str, ...]
-    """Names as in `repo_context.languages`."""
-    fim_rate: float
-    """Share of documents turned into fill-in-the-middle samples (DeepSeek-Coder, section 3.1.2: 0.5)."""
-    line_middles: float
-    """Share of the middles that are the rest of a line; the others are character-level spans."""
-    longest_middle: int
-    """Characters; a random span is no longer."""
-    row_tokens: int
-    """Length of a training row."""
-    tokens: int
-    """Stop collecting rows at this many tokens."""
-    largest_repository: int
-    """Bytes; a repository gives no more than this, so that no single one decides what the model writes."""
-    seed: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,29 +40,113 @@ class ModelConfig:
     context_length: int
     """Positions the network is built for; at least `data.row_tokens`."""
     rope_theta: float
+    tie_word_embeddings: bool
+    """One matrix embeds tokens and scores them; the DeepSeek-Coder sizes have two."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineConfig:
+    """How training runs on the machines at hand; but for rounding, none of it changes what is learned."""
+
+    precision: Literal["bfloat16", "float32"]
+    """`bfloat16` computes in bf16 and keeps fp32 weights beside; `float32` throughout otherwise."""
+    compile: bool
+    """Compile the step with torch.compile where a C++ compiler is at hand."""
+    parallel: Literal["ddp", "fsdp", "deepspeed"]
+    """How several processes share the work: whole copies, FSDP2 shards, or DeepSpeed ZeRO-3. One process needs none."""
+    gradient_checkpointing: bool
+    """Keep only each layer's input, and compute the loss in pieces: less memory for a third more computation."""
+    micro_batch_tokens: int
+    """Most tokens in one forward pass of one process; gradients accumulate over the batch. 0: the batch is one pass."""
+    checkpoint_minutes: float
+    """Wall minutes between checkpoints."""
+    keep_checkpoints: int
+    """The newest ones that stay on disk."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PretrainConfig:
-    """How the network is trained."""
+    """How the network is trained on rows of text."""
 
+    tokens: int
+    """Tokens to train on, passing over the rows as often as that takes; 0: each row once."""
     batch_rows: int
+    """Rows in one step, over all processes."""
     learning_rate: float
-    """Peak; falls to a tenth."""
+    """Peak."""
+    schedule: Literal["three_step", "cosine", "wsd", "constant"]
     warmup_steps: int
     cooldown_share: float
-    """Share of the steps, at the end, over which the rate falls linearly (warm-up, stable, decay)."""
+    """Of `wsd` alone: share of the steps, at the end, over which the rate falls linearly."""
+    optimizer: Literal["adamw", "muon"]
     weight_decay: float
     """On matrices; norms have none."""
     clip_norm: float
-    precision: str
-    """`bfloat16` computes in bf16 with fp32 master weights; `float32` throughout otherwise."""
-    compile: bool
-    """Compile the step with torch.compile where a C++ compiler is at hand."""
-    checkpoint_minutes: float
-    """Wall minutes between checkpoints."""
+    spike_sigmas: float
+    """A step whose loss lies this many standard deviations above the recent mean is skipped; 0: never."""
     held_out_rows: int
     """Rows kept back to measure the held-out loss."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtendContextConfig:
+    """How the finished network learns to read further (DeepSeek-Coder, section 3.6)."""
+
+    rope_theta: float
+    """The new base frequency."""
+    rope_factor: float
+    """Positions are divided by this."""
+    row_tokens: int
+    """The new context length."""
+    batch_rows: int
+    steps: int
+    held_out_rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstructConfig:
+    """How the network learns to follow instructions (DeepSeek-Coder, section 3.7)."""
+
+    learning_rate: float
+    """Peak of a cosine that ends at zero."""
+    warmup_steps: int
+    batch_rows: int
+    row_tokens: int
+    """Longer conversations lose their end."""
+    passes: int
+    """Times that every conversation is read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContinueConfig:
+    """How a finished network goes on with a mix of sources, next-token only (DeepSeek-Coder, section 5)."""
+
+    mixture: dict[str, float]
+    """Share of the rows by the name of their source; only the proportions count."""
+    row_tokens: int
+    tokens: int
+    batch_rows: int
+    learning_rate: float
+    """Peak."""
+    schedule: Literal["three_step", "cosine", "constant"]
+    warmup_steps: int
+    weight_decay: float
+    clip_norm: float
+    spike_sigmas: float
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContinuedRunConfig:
+    """Everything that decides what continued pretraining makes of a model."""
+
+    machine: MachineConfig
+    continue_pretraining: ContinueConfig
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the tree as plain values, to be saved beside every output."""
+        tree: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        return tree
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,9 +154,15 @@ class RunConfig:
     """Everything that decides what a run makes."""
 
     data: DataConfig
+    clean: CleanConfig = CleanConfig()
     tokenizer: TokenizerConfig
     model: ModelConfig
+    machine: MachineConfig
     pretrain: PretrainConfig
+    extend_context: ExtendContextConfig | None
+    """A recipe without this section keeps the context it was pretrained with."""
+    instruct: InstructConfig | None
+    """A recipe without this section makes a base model only."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the tree as plain values, to be saved beside every output."""
@@ -100,9 +171,13 @@ class RunConfig:
 
 
 def recipe_names() -> list[str]:
-    """Return the names of the recipes that come with midfill."""
-    folder = resources.files("train") / "recipes"
-    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+    """Return the names of the recipes of whole runs that come with midfill."""
+    return _names(_RECIPES)
+
+
+def continued_recipe_names() -> list[str]:
+    """Return the names of the recipes that go on with a finished model."""
+    return _names(_CONTINUED)
 
 
 def load(recipe: str, overrides: Sequence[str] = ()) -> RunConfig:
@@ -111,18 +186,37 @@ def load(recipe: str, overrides: Sequence[str] = ()) -> RunConfig:
     Raises:
         RecipeError: no such recipe, or a field or value that does not exist; the message names the closest one.
     """
-    tree = _read(recipe)
+    return _load(RunConfig, recipe, overrides, _RECIPES)
+
+
+def load_continued(recipe: str, overrides: Sequence[str] = ()) -> ContinuedRunConfig:
+    """Read a recipe that goes on with a finished model; see `load`."""
+    return _load(ContinuedRunConfig, recipe, overrides, _CONTINUED)
+
+
+_RECIPES = "recipes"
+_CONTINUED = "recipes/continued"
+
+
+def _load(kind: type[T], recipe: str, overrides: Sequence[str], folder: str) -> T:
+    tree = _read(recipe, folder)
     for override in overrides:
         _apply(tree, override)
-    return _build(RunConfig, tree, "")
+    return _build(kind, tree, "")
 
 
-def _read(recipe: str) -> dict[str, Any]:
+def _names(folder: str) -> list[str]:
+    entries = (resources.files("train") / folder).iterdir()
+    return sorted(entry.name.removesuffix(".toml") for entry in entries if entry.name.endswith(".toml"))
+
+
+def _read(recipe: str, folder: str) -> dict[str, Any]:
     path = Path(recipe)
     if path.suffix != ".toml":
-        if recipe not in recipe_names():
-            raise RecipeError(f"there is no recipe {recipe!r}; known: {', '.join(recipe_names())}, or a .toml file")
-        text = (resources.files("train") / "recipes" / f"{recipe}.toml").read_text(encoding="utf-8")
+        known = _names(folder)
+        if recipe not in known:
+            raise RecipeError(f"there is no recipe {recipe!r}; known: {', '.join(known)}, or a .toml file")
+        text = (resources.files("train") / folder / f"{recipe}.toml").read_text(encoding="utf-8")
     else:
         try:
             text = path.read_text(encoding="utf-8")
@@ -153,8 +247,14 @@ def _build(kind: type[T], raw: Mapping[str, Any], where: str) -> T:
             close = difflib.get_close_matches(name, hints, n=1)
             meant = f"; did you mean {where}{close[0]}?" if close else f"; known: {', '.join(hints)}"
             raise RecipeError(f"the recipe has an unknown field {where}{name}{meant}")
+    defaults = {field.name: field.default for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     values: dict[str, Any] = {}
     for name, hint in hints.items():
+        if name not in raw and get_origin(hint) is UnionType:
+            values[name] = None
+            continue
+        if name not in raw and defaults.get(name, dataclasses.MISSING) is not dataclasses.MISSING:
+            continue
         if name not in raw:
             raise RecipeError(f"the recipe lacks {where}{name}")
         values[name] = _value(hint, raw[name], f"{where}{name}")
@@ -162,10 +262,20 @@ def _build(kind: type[T], raw: Mapping[str, Any], where: str) -> T:
 
 
 def _value(hint: Any, raw: Any, where: str) -> Any:
+    if get_origin(hint) is UnionType:
+        return _value(get_args(hint)[0], raw, where)
+    if get_origin(hint) is Literal:
+        if raw not in get_args(hint):
+            raise RecipeError(f"{where} must be one of {', '.join(get_args(hint))}, not {raw!r}")
+        return raw
     if dataclasses.is_dataclass(hint):
         if not isinstance(raw, Mapping):
             raise RecipeError(f"{where} must be a section of the recipe")
         return _build(hint, raw, f"{where}.")  # type: ignore[arg-type]
+    if hint == dict[str, float]:
+        if not (isinstance(raw, Mapping) and raw and all(type(item) in (int, float) for item in raw.values())):
+            raise RecipeError(f"{where} must give a number for each name, not {raw!r}")
+        return {name: float(item) for name, item in raw.items()}
     if hint == tuple[str, ...]:
         if not (isinstance(raw, list) and all(isinstance(item, str) for item in raw)):
             raise RecipeError(f"{where} must be a list of strings, not {raw!r}")

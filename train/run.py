@@ -1,7 +1,7 @@
-"""A whole run in one folder: tokenizer, rows, weights, served model; each step is skipped when its output is there."""
+"""A whole run in one folder, stage after stage; what is there already is not made again."""
 
+import dataclasses
 import json
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,14 +12,22 @@ import torch
 from engine import model_folder
 from engine.fim_formats import DEEPSEEK_CODER
 from engine.model.config import TransformerConfig
+from engine.model.transformer import Transformer
 from engine.prompt import PromptSettings
 from engine.tokenizer import Tokenizer
-from train.config import RunConfig
+from train.config import ExtendContextConfig, InstructConfig, RunConfig
 from train.data.document import SourceDocument
-from train.data.pipeline import clean_documents, training_rows
-from train.data.shards import read_shard, shard_exists, write_shard
+from train.data.executor import open_executor
+from train.data.pipeline import CleanCorpus, prepare, training_rows
+from train.data.shards import Shard, read_shard, shard_exists, write_shard
 from train.errors import CorpusError, RunError
-from train.stages.pretrain import Metric, pretrain
+from train.export import export
+from train.metrics import Metric
+from train.parallel import processes
+from train.stages.extend_context import extend_context
+from train.stages.instruct import CHAT_TEMPLATE, END_OF_TURN, Conversation, instruct, read_conversations
+from train.stages.instructions_from_source import draw_conversations
+from train.stages.pretrain import pretrain
 from train.tokenizer import train_tokenizer
 
 
@@ -27,32 +35,39 @@ from train.tokenizer import train_tokenizer
 class Run:
     """One run: its recipe, where its source comes from, and the folder that holds all it makes.
 
-    run.json        the recipe and the source folders
+    run.json            the recipe and the source folders
     tokenizer.json
-    rows/           training rows and what was dropped, by reason
-    metrics.jsonl   one line a step
-    checkpoint.pt
-    model/          the model folder to serve
+    rows/               training rows and what was dropped, by reason
+    pretrain/           metrics.jsonl, tensorboard/, checkpoints/, and model/ in fp32
+    extend_context/     the same, and its longer rows/
+    instruct/           the same, without rows
+    model/              the model folder to serve: it completes code
+    instruct_model/     the one that follows instructions
     """
 
     config: RunConfig
     sources: Sequence[Path]
     folder: Path
+    instructions: Path | None = None
+    """Conversations for `instruct`; without them they are drawn from the sources' own docstrings."""
 
     @cached_property
     def documents(self) -> list[SourceDocument]:
         """The documents to train on, in training order."""
-        documents = clean_documents(self.sources, self.config.data, self._dropped)
+        documents = list(self._corpus.documents())
         if not documents:
             raise CorpusError(
                 f"no {', '.join(self.config.data.languages)} source worth training on under "
-                f"{', '.join(map(str, self.sources))}; dropped: {dict(self._dropped) or 'nothing'}"
+                f"{', '.join(map(str, self.sources))}; dropped: {dict(self._corpus.tally.reasons()) or 'nothing'}"
             )
         return documents
 
     @cached_property
-    def _dropped(self) -> Counter[str]:
-        return Counter()
+    def _corpus(self) -> CleanCorpus:
+        with open_executor() as executor:
+            return prepare(
+                self.sources, self.config.data, self.config.clean, self.folder / "data", executor, lambda line: None
+            )
 
     @property
     def settings(self) -> PromptSettings:
@@ -65,29 +80,33 @@ class Run:
         return self.folder / "model"
 
     def execute(self, tell: Callable[[str], None], on_step: Callable[[Metric], None]) -> Path:
-        """Go through every step that is not done yet; return the model folder.
+        """Go through every stage that is not done yet; return the model folder.
+
+        With several processes, the main one alone prepares data and writes models, and the others wait.
 
         Raises:
             TrainError: with what to do about it. Whatever was finished before stays and is not made again.
         """
-        self._claim()
-        tokenizer_json = self._tokenizer(tell)
+        self._on_main(self._claim)
+        self._on_main(lambda: self._tokenizer(tell))
+        tokenizer_json = (self.folder / "tokenizer.json").read_text(encoding="utf-8")
         tokenizer = Tokenizer(tokenizer_json)
-        self._rows(tokenizer, tell)
-        shard = read_shard(self.folder / "rows")
-        shape = self._shape(tokenizer)
-        tell(f"pretraining on {shard.rows.size:,} tokens")
-        seed = self.config.data.seed
-        network = pretrain(shape, self.config.pretrain, shard, self.folder, seed=seed, on_step=on_step)
-        tell(f"writing {self.model_folder}")
-        model_folder.write(
-            self.model_folder,
-            network,
-            tokenizer_json=tokenizer_json,
-            prompt_settings=self.settings,
-            dtype=torch.bfloat16 if self.config.pretrain.precision == "bfloat16" else torch.float32,
-        )
+        shard = self._shard("rows", tokenizer, tell)
+        stages = _Stages(run=self, tokenizer=tokenizer, tokenizer_json=tokenizer_json, tell=tell, on_step=on_step)
+        base = stages.pretrain(self._shape(tokenizer), shard)
+        if self.config.extend_context is not None:
+            base = stages.extend_context(base, self.config.extend_context)
+        stages.publish(base, self.model_folder)
+        if self.config.instruct is not None:
+            chat = stages.instruct(base, self.config.instruct)
+            stages.publish(chat, self.folder / "instruct_model", end_marks=(END_OF_TURN,), template=CHAT_TEMPLATE)
         return self.model_folder
+
+    @staticmethod
+    def _on_main(work: Callable[[], object]) -> None:
+        if processes().is_main:
+            work()
+        processes().wait()
 
     def _claim(self) -> None:
         """Write `run.json`, or check that the one there asks for the same run."""
@@ -113,14 +132,22 @@ class Run:
         path.write_text(definition, encoding="utf-8")
         return definition
 
-    def _rows(self, tokenizer: Tokenizer, tell: Callable[[str], None]) -> None:
-        if shard_exists(self.folder / "rows"):
-            return
-        tell(f"cutting holes and packing {len(self.documents):,} documents")
-        rows = training_rows(self.documents, self.config.data, self.settings, tokenizer)
-        about = {"documents": len(self.documents), "dropped": dict(self._dropped)}
-        limit = self.config.data.tokens
-        write_shard(self.folder / "rows", rows, vocab_size=tokenizer.vocab_size, limit=limit, about=about)
+    def _shard(self, name: str, tokenizer: Tokenizer, tell: Callable[[str], None], row_tokens: int = 0) -> Shard:
+        """Cut and pack the documents into rows of `row_tokens` (0: the recipe's), unless they are there."""
+        data = dataclasses.replace(self.config.data, row_tokens=row_tokens or self.config.data.row_tokens)
+        settings = dataclasses.replace(self.settings, context_length=max(row_tokens, self.settings.context_length))
+        folder = self.folder / name
+
+        def write() -> None:
+            if shard_exists(folder):
+                return
+            tell(f"cutting holes and packing {len(self.documents):,} documents into rows of {data.row_tokens} tokens")
+            rows = training_rows(self.documents, data, settings, tokenizer)
+            about = {"documents": len(self.documents), "dropped": dict(self._corpus.tally.reasons())}
+            write_shard(folder, rows, vocab_size=tokenizer.vocab_size, limit=data.tokens, about=about)
+
+        self._on_main(write)
+        return read_shard(folder)
 
     def _shape(self, tokenizer: Tokenizer) -> TransformerConfig:
         wanted = self.config.model
@@ -134,7 +161,113 @@ class Run:
             head_dim=wanted.head_dim,
             max_position_embeddings=wanted.context_length,
             rope_theta=wanted.rope_theta,
-            tie_word_embeddings=True,
+            tie_word_embeddings=wanted.tie_word_embeddings,
             bos_token_id=tokenizer.control_id(DEEPSEEK_CODER.begin_of_sequence or ""),
             eos_token_id=tokenizer.control_id(DEEPSEEK_CODER.end_marks[0]),
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Stages:
+    """The stages of one run; each leaves a model folder in fp32 for the next, and is skipped where that is there."""
+
+    run: Run
+    tokenizer: Tokenizer
+    tokenizer_json: str
+    tell: Callable[[str], None]
+    on_step: Callable[[Metric], None]
+
+    def pretrain(self, shape: TransformerConfig, shard: Shard) -> Path:
+        config = self.run.config
+
+        def train(folder: Path) -> Transformer:
+            self.tell(f"pretraining on {shard.rows.size:,} tokens")
+            return pretrain(
+                shape, config.pretrain, config.machine, shard, folder, seed=config.data.seed, on_step=self.on_step
+            )
+
+        return self._stage("pretrain", train)
+
+    def extend_context(self, base: Path, recipe: ExtendContextConfig) -> Path:
+        config = self.run.config
+
+        def train(folder: Path) -> Transformer:
+            shard = self.run._shard("extend_context/rows", self.tokenizer, self.tell, recipe.row_tokens)
+            self.tell(f"extending the context to {recipe.row_tokens:,} tokens")
+            return extend_context(
+                self._read(base),
+                recipe,
+                config.pretrain,
+                config.machine,
+                shard,
+                folder,
+                seed=config.data.seed,
+                on_step=self.on_step,
+            )
+
+        return self._stage("extend_context", train)
+
+    def instruct(self, base: Path, recipe: InstructConfig) -> Path:
+        config = self.run.config
+
+        def train(folder: Path) -> Transformer:
+            conversations = self._conversations()
+            self.tell(f"tuning on {len(conversations):,} conversations")
+            return instruct(
+                self._read(base),
+                conversations,
+                self.tokenizer,
+                recipe,
+                config.machine,
+                folder,
+                seed=config.data.seed,
+                on_step=self.on_step,
+            )
+
+        return self._stage("instruct", train)
+
+    def publish(self, stage: Path, folder: Path, *, end_marks: Sequence[str] = (), template: str | None = None) -> None:
+        """Write a stage's model in the precision it was trained in, ready to be served."""
+        if not processes().is_main or (folder / "config.json").exists():
+            return
+        self.tell(f"writing {folder}")
+        precision = self.run.config.machine.precision
+        self._export(folder, self._read(stage), torch.bfloat16 if precision == "bfloat16" else torch.float32,
+                     end_marks, template)  # fmt: skip
+
+    def _stage(self, name: str, train: Callable[[Path], Transformer]) -> Path:
+        folder = self.run.folder / name
+        model = folder / "model"
+        if not (model / "config.json").exists():
+            network = train(folder)
+            if processes().is_main:
+                self._export(model, network, torch.float32, (), None)
+            processes().wait()
+        return model
+
+    def _export(
+        self, folder: Path, network: Transformer, dtype: torch.dtype, end_marks: Sequence[str], template: str | None
+    ) -> None:
+        settings = dataclasses.replace(self.run.settings, context_length=network.config.max_position_embeddings)
+        export(
+            folder,
+            network,
+            tokenizer_json=self.tokenizer_json,
+            prompt_settings=settings,
+            dtype=dtype,
+            end_marks=end_marks,
+            chat_template=template,
+        )
+
+    def _conversations(self) -> list[Conversation]:
+        path = self.run.instructions
+        if path is not None:
+            return read_conversations(path)
+        found = list(draw_conversations(self.run.documents))
+        if not found:
+            raise CorpusError("the sources hold no documented function to ask for; give --instructions FILE.jsonl")
+        return found
+
+    @staticmethod
+    def _read(folder: Path) -> Transformer:
+        return model_folder.read_transformer(folder, model_folder.read_config(folder), torch.float32, "cpu")

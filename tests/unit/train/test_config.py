@@ -15,10 +15,10 @@ def test_every_recipe_loads(name: str) -> None:
 
 
 def test_an_override_replaces_one_field() -> None:
-    config = load("tiny_cpu", ["pretrain.learning_rate=1", 'data.languages=["go"]', "pretrain.precision=bfloat16"])
+    config = load("tiny_cpu", ["pretrain.learning_rate=1", 'data.languages=["go"]', "machine.precision=bfloat16"])
     assert config.pretrain.learning_rate == 1.0
     assert config.data.languages == ("go",)
-    assert config.pretrain.precision == "bfloat16"
+    assert config.machine.precision == "bfloat16"
 
 
 MISTAKES = {

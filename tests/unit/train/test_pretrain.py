@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +14,21 @@ import pytest
 import torch
 from transformers import LlamaForCausalLM
 
+from engine.fim_formats import DEEPSEEK_CODER
 from engine.model.config import TransformerConfig
 from engine.model.transformer import Transformer
 from engine.model_folder import read, write
-from train.checkpoint import load as load_checkpoint
-from train.config import PretrainConfig, load
+from engine.prompt import PromptSettings
+from train.checkpoint import newest_step
+from train.config import MachineConfig, PretrainConfig, load
 from train.data.shards import Shard
 from train.errors import RunError
+from train.loop import CHECKPOINTS
+from train.metrics import Metric
+from train.parallel import Objective, summed_loss, summed_loss_in_pieces
 from train.run import Run
-from train.schedule import learning_rate
-from train.stages.pretrain import loss_per_token, pretrain
+from train.stages.pretrain import pretrain, row_batches
+from train.tokenizer import train_tokenizer
 
 SHAPE = TransformerConfig(
     vocab_size=64,
@@ -42,6 +48,16 @@ def _recipe(**changes: object) -> PretrainConfig:
     return load("tiny_cpu", [f"pretrain.{name}={value}" for name, value in overrides.items()]).pretrain
 
 
+def _machine(**changes: object) -> MachineConfig:
+    return load("tiny_cpu", [f"machine.{name}={str(value).lower()}" for name, value in changes.items()]).machine
+
+
+def _pretrain(folder: Path, rows: int, machine: MachineConfig | None = None, **changes: object) -> Transformer:
+    return pretrain(
+        SHAPE, _recipe(**changes), machine or _machine(), _shard(rows), folder, seed=1, on_step=lambda metric: None
+    )
+
+
 def _shard(rows: int) -> Shard:
     """Rows that count up from a random start: easy to learn."""
     starts = np.random.default_rng(0).integers(0, 64, size=(rows, 1))
@@ -53,12 +69,13 @@ def _losses(folder: Path) -> list[float]:
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_training_learns(precision: str, tmp_path: Path) -> None:
-    recipe = _recipe(precision=precision, learning_rate=0.01)
-    network = pretrain(SHAPE, recipe, _shard(204), tmp_path, seed=1, on_step=lambda metric: None)
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_training_learns(precision: str, optimizer: str, tmp_path: Path) -> None:
+    machine = _machine(precision=precision)
+    network = _pretrain(tmp_path, 204, machine, learning_rate=0.01, optimizer=optimizer)
     losses = _losses(tmp_path)
     assert len(losses) == 50
-    assert losses[-1] < 0.5 < 3.5 < losses[0]
+    assert losses[-1] < 0.6 < 3.5 < losses[0]
     ids = torch.arange(20)[None]
     assert (network(ids).argmax(-1)[0, 2:] == torch.arange(3, 21)).all()
 
@@ -66,39 +83,75 @@ def test_training_learns(precision: str, tmp_path: Path) -> None:
 def test_the_loss_equals_that_of_transformers(tmp_path: Path) -> None:
     network = Transformer(SHAPE)
     network.initialise(torch.Generator().manual_seed(3))
-    from tests.unit.train.test_data import SETTINGS
-    from train.tokenizer import train_tokenizer
-
     definition = train_tokenizer(["a"], vocab_size=256, sample_bytes=10)
-    write(tmp_path, network, tokenizer_json=definition, prompt_settings=SETTINGS)
+    settings = PromptSettings(fim=DEEPSEEK_CODER, context_length=64)
+    write(tmp_path, network, tokenizer_json=definition, prompt_settings=settings)
     reference = LlamaForCausalLM.from_pretrained(tmp_path, dtype=torch.float32)
     rows = torch.randint(0, 64, (3, 20), generator=torch.Generator().manual_seed(1))
     expected = reference(rows, labels=rows).loss
-    assert loss_per_token(network, rows).item() == pytest.approx(expected.item(), abs=1e-5)
+    loss = Objective(network, summed_loss)(rows[:, :-1], rows[:, 1:]) / rows[:, 1:].numel()
+    assert loss.item() == pytest.approx(expected.item(), abs=1e-5)
 
 
-def test_an_interrupted_run_ends_with_the_weights_of_an_unbroken_one(tmp_path: Path) -> None:
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    whole.mkdir()
-    broken.mkdir()
-    recipe = _recipe(checkpoint_minutes=0.0)
-    straight = pretrain(SHAPE, recipe, _shard(64), whole, seed=1, on_step=lambda metric: None)
+def test_the_loss_in_pieces_equals_the_loss_at_once() -> None:
+    torch.manual_seed(0)
+    states, head = torch.randn(5000, 8, requires_grad=True), torch.randn(64, 8, requires_grad=True)
+    targets = torch.randint(0, 64, (5000,))
+    targets[::3] = -100
+    results = []
+    for loss_of in (summed_loss, summed_loss_in_pieces):
+        loss = loss_of(states, head, targets)
+        results.append((loss.detach(), *torch.autograd.grad(loss, (states, head))))
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
+MACHINES = {
+    "micro-batches add up": {"micro_batch_tokens": 30},
+    "layers are computed again for their gradients": {"gradient_checkpointing": True},
+}
+
+
+@pytest.mark.parametrize("case", MACHINES)
+def test_the_machine_changes_nothing_but_rounding(case: str, tmp_path: Path) -> None:
+    plain = _pretrain(tmp_path / "plain", 44)
+    other = _pretrain(tmp_path / "other", 44, _machine(**MACHINES[case]))
+    for one, two in zip(plain.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(one, two, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_an_interrupted_run_ends_with_the_weights_of_an_unbroken_one(
+    precision: str, optimizer: str, tmp_path: Path
+) -> None:
+    machine = _machine(precision=precision, checkpoint_minutes=0.0)
+    straight = _pretrain(tmp_path / "whole", 64, machine, optimizer=optimizer)
 
     class StopHereError(Exception):
         pass
 
-    def stop_at_seven(metric: object) -> None:
-        if metric.step == 7:  # type: ignore[attr-defined]
+    def stop_at_seven(metric: Metric) -> None:
+        if metric.step == 7:
             raise StopHereError
 
+    broken, recipe = tmp_path / "broken", _recipe(optimizer=optimizer)
     with pytest.raises(StopHereError):
-        pretrain(SHAPE, recipe, _shard(64), broken, seed=1, on_step=stop_at_seven)
-    checkpoint = load_checkpoint(broken / "checkpoint.pt")
-    assert checkpoint is not None
-    assert checkpoint.step == 6
-    resumed = pretrain(SHAPE, recipe, _shard(64), broken, seed=1, on_step=lambda metric: None)
+        pretrain(SHAPE, recipe, machine, _shard(64), broken, seed=1, on_step=stop_at_seven)
+    assert newest_step(broken / CHECKPOINTS) == 6
+    resumed = _pretrain(broken, 64, machine, optimizer=optimizer)
     for one, other in zip(straight.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(one, other)
+    steps = [json.loads(line)["step"] for line in (broken / "metrics.jsonl").read_text().splitlines()]
+    assert steps == list(range(1, 16)), "a step that was done again is logged once"
+
+
+def test_a_finished_stage_is_not_done_again(tmp_path: Path) -> None:
+    first = _pretrain(tmp_path, 16)
+    log = (tmp_path / "metrics.jsonl").stat().st_mtime_ns
+    again = _pretrain(tmp_path, 16)
+    assert (tmp_path / "metrics.jsonl").stat().st_mtime_ns == log
+    assert torch.equal(first.embed_tokens.weight, again.embed_tokens.weight)
 
 
 @pytest.mark.slow
@@ -109,14 +162,14 @@ def test_a_killed_process_goes_on_from_its_last_checkpoint(number: signal.Signal
     for i in range(40):
         text = "".join(f"def f_{i}_{j}(x):\n    return x + {j}\n" for j in range(60))
         (source / f"m{i}.py").write_text(text)
-    overrides = ["data.row_tokens=64", "pretrain.held_out_rows=16", "pretrain.checkpoint_minutes=0.0"]
+    overrides = ["data.row_tokens=64", "pretrain.held_out_rows=16", "machine.checkpoint_minutes=0.0"]
     command = [sys.executable, "-P", "-c", "import sys; from train.cli import main; sys.exit(main(sys.argv[1:]))"]
     arguments = ["run", "tiny_cpu", str(source), *(f"--set={override}" for override in overrides), "--output"]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3]), "OMP_NUM_THREADS": "1"}
 
     subprocess.run([*command, *arguments, tmp_path / "whole"], env=environment, check=True, capture_output=True)
     process = subprocess.Popen([*command, *arguments, tmp_path / "broken"], env=environment, stderr=subprocess.PIPE)
-    metrics = tmp_path / "broken" / "metrics.jsonl"
+    metrics = tmp_path / "broken" / "pretrain" / "metrics.jsonl"
     deadline = time.monotonic() + 120
     while not (metrics.exists() and metrics.read_text().count("\n") >= 5):
         assert time.monotonic() < deadline
@@ -133,20 +186,36 @@ def test_a_killed_process_goes_on_from_its_last_checkpoint(number: signal.Signal
 
 def test_too_few_rows_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="too few"):
-        pretrain(SHAPE, _recipe(), _shard(6), tmp_path, seed=1, on_step=lambda metric: None)
+        _pretrain(tmp_path, 6)
 
 
 def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
-    pretrain(SHAPE, _recipe(), _shard(16), tmp_path, seed=1, on_step=lambda metric: None)
+    _pretrain(tmp_path, 16)
     other = TransformerConfig.from_hugging_face(SHAPE.to_hugging_face() | {"hidden_size": 64})
     with pytest.raises(RunError, match="another network"):
-        pretrain(other, _recipe(), _shard(16), tmp_path, seed=1, on_step=lambda metric: None)
+        pretrain(other, _recipe(), _machine(), _shard(16), tmp_path, seed=1, on_step=lambda metric: None)
 
 
-def test_a_broken_checkpoint_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "checkpoint.pt").write_bytes(b"nonsense")
+@pytest.mark.parametrize("name", ["state.json", "__0_0.distcp", ".metadata"])
+def test_a_broken_checkpoint_is_refused(name: str, tmp_path: Path) -> None:
+    _pretrain(tmp_path, 16)
+    (checkpoint,) = (tmp_path / CHECKPOINTS).iterdir()
+    (checkpoint / name).write_bytes(b"nonsense")
     with pytest.raises(RunError, match="is broken"):
-        pretrain(SHAPE, _recipe(), _shard(16), tmp_path, seed=1, on_step=lambda metric: None)
+        _pretrain(tmp_path, 16)
+
+
+def test_every_pass_reads_each_row_once_in_an_order_of_its_own() -> None:
+    recipe = _recipe(tokens=4 * 24 * 9)
+    batches = row_batches(_shard(18), recipe, seed=1)
+    shard_rows = [tuple(row) for row in _shard(18).rows[:14, :-1].tolist()]
+    assert batches.steps == 9
+    passes = [[tuple(row) for step in range(start, start + 3) for row in batches.batch(step).ids.tolist()]
+              for start in (0, 3, 6)]  # fmt: skip
+    for one_pass in passes:
+        assert len(one_pass) == 12
+        assert not (Counter(one_pass) - Counter(shard_rows))
+    assert passes[0] != passes[1] != passes[2]
 
 
 def test_a_folder_belongs_to_one_run(tmp_path: Path) -> None:
@@ -154,20 +223,3 @@ def test_a_folder_belongs_to_one_run(tmp_path: Path) -> None:
     run = Run(load("tiny_cpu"), [tmp_path], tmp_path)
     with pytest.raises(RunError, match="another run"):
         run.execute(lambda line: None, lambda metric: None)
-
-
-RATES = {
-    "the first step warms up": (0, 1e-4),
-    "warm-up ends at the peak": (9, 1e-3),
-    "the rate is flat in between": (50, 1e-3),
-    "cool-down starts at the peak": (60, 1e-3),
-    "half of the cool-down": (80, 0.55e-3),
-    "the end is a tenth": (100, 1e-4),
-}
-
-
-@pytest.mark.parametrize("case", RATES)
-def test_the_rate_warms_up_stays_and_decays(case: str) -> None:
-    step, rate = RATES[case]
-    recipe = _recipe(learning_rate=1e-3, warmup_steps=10, cooldown_share=0.4)
-    assert learning_rate(step, 100, recipe) == pytest.approx(rate)

@@ -1,0 +1,72 @@
+"""The recipes of the published sizes build the published networks, at Table 2's batches and rates."""
+
+import pytest
+import torch
+
+from engine.model.config import TransformerConfig
+from engine.model.transformer import Transformer
+from train.config import continued_recipe_names, load, load_continued, recipe_names
+from train.metrics import flops_per_token
+
+TABLE_2 = {
+    # parameters (the released checkpoints' 32,256 rows of embedding), batch, peak rate
+    "1.3b": (1_346_471_936, 1024, 5.3e-4),
+    "6.7b": (6_740_512_768, 2304, 4.2e-4),
+    "33b": (33_342_991_360, 3840, 3.5e-4),
+}
+
+
+def _shape(name: str, vocab_size: int = 32_256) -> TransformerConfig:
+    model = load(name).model
+    return TransformerConfig(
+        vocab_size=vocab_size,
+        hidden_size=model.hidden_size,
+        intermediate_size=model.intermediate_size,
+        num_hidden_layers=model.num_hidden_layers,
+        num_attention_heads=model.num_attention_heads,
+        num_key_value_heads=model.num_key_value_heads,
+        head_dim=model.head_dim,
+        max_position_embeddings=model.context_length,
+        tie_word_embeddings=model.tie_word_embeddings,
+    )
+
+
+@pytest.mark.parametrize("name", TABLE_2)
+def test_the_published_sizes_are_exact(name: str) -> None:
+    parameters, batch, rate = TABLE_2[name]
+    with torch.device("meta"):
+        network = Transformer(_shape(name))
+    assert network.parameter_count() == parameters
+    recipe = load(name)
+    assert (recipe.pretrain.batch_rows, recipe.pretrain.learning_rate) == (batch, rate)
+    assert (recipe.pretrain.warmup_steps, recipe.pretrain.weight_decay, recipe.pretrain.clip_norm) == (2000, 0.1, 1.0)
+    assert (recipe.data.fim_rate, recipe.data.row_tokens, recipe.tokenizer.vocab_size) == (0.5, 4096, 32_000)
+    assert recipe.instruct is not None
+    assert (recipe.instruct.learning_rate, recipe.instruct.warmup_steps) == (1e-5, 100)
+    assert recipe.instruct.batch_rows * recipe.instruct.row_tokens == 4 * 1024 * 1024
+
+
+def test_the_single_gpu_recipe_is_of_its_stated_size() -> None:
+    with torch.device("meta"):
+        network = Transformer(_shape("single_gpu", 16_448))
+    assert 115e6 < network.parameter_count() < 135e6
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_batches_can_be_shared_by_a_node(name: str) -> None:
+    recipe = load(name)
+    assert recipe.pretrain.batch_rows % 4 == 0
+    if recipe.pretrain.held_out_rows:
+        assert recipe.pretrain.held_out_rows >= recipe.pretrain.batch_rows
+
+
+@pytest.mark.parametrize("name", continued_recipe_names())
+def test_every_recipe_that_goes_on_loads(name: str) -> None:
+    assert sum(load_continued(name).continue_pretraining.mixture.values()) == 100
+
+
+def test_operations_per_token_are_six_for_each_weight_and_causal_attention() -> None:
+    shape = _shape("1.3b")
+    weights = 1_346_471_936 - 32_256 * 2048
+    attention = 6 * 24 * 2048 * 4096
+    assert flops_per_token(shape, 1_346_471_936, 4096) == 6 * weights + attention

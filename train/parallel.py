@@ -1,0 +1,445 @@
+"""Where a network is trained: one process, whole copies (DDP), FSDP2 shards or DeepSpeed ZeRO-3, behind one interface.
+
+`accelerate launch` or `torchrun` starts the processes, on one machine or many; accelerate's `PartialState` joins them.
+"""
+
+import math
+import os
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache, partial
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from engine.model.config import TransformerConfig
+from engine.model.transformer import Transformer
+from train.config import MachineConfig
+from train.errors import RunError
+from train.optimizer import OptimizerSettings, build_optimizers, set_rate, state_tensors
+
+IGNORED = -100
+"""A target that no loss is taken on."""
+
+_PATIENCE = timedelta(hours=24)
+"""How long processes wait for the main one to prepare data, and for each other."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Processes:
+    """This process among all that train together."""
+
+    rank: int
+    count: int
+    device: torch.device
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this one writes the files that all share."""
+        return self.rank == 0
+
+    def wait(self) -> None:
+        """Return once every process has come here."""
+        if self.count > 1:
+            dist.barrier()
+
+    def add(self, values: Tensor) -> Tensor:
+        """Return the elementwise sum of `values` over all processes."""
+        if self.count > 1:
+            dist.all_reduce(values)
+        return values
+
+
+@cache
+def processes() -> Processes:
+    """Join the processes that `accelerate launch` or `torchrun` started, once; alone without them."""
+    cpu = not torch.cuda.is_available()
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return Processes(rank=0, count=1, device=torch.device("cpu" if cpu else "cuda"))
+    from accelerate import PartialState
+
+    state = PartialState(cpu=cpu, timeout=_PATIENCE)
+    return Processes(rank=state.process_index, count=state.num_processes, device=state.device)
+
+
+class Objective(nn.Module):
+    """The network and its loss as one module, so that whatever wraps a module sees every weight in one forward."""
+
+    def __init__(self, network: Transformer, loss_of: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.network = network
+        self._loss_of = loss_of
+
+    def forward(self, ids: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss summed over all targets [B, T] that are not ignored, in nats, as an fp32 scalar."""
+        states = self.network.hidden_states(ids)
+        return self._loss_of(states.flatten(0, 1), self.network.lm_head.weight, targets.flatten())
+
+
+def summed_loss(states: Tensor, head: Tensor, targets: Tensor) -> Tensor:
+    """Score states [N, hidden] with `head` [vocab_size, hidden]; torch.compile fuses all but the product."""
+    return F.cross_entropy(F.linear(states, head).float(), targets, reduction="sum", ignore_index=IGNORED)
+
+
+def summed_loss_in_pieces(states: Tensor, head: Tensor, targets: Tensor) -> Tensor:
+    """Equal `summed_loss` without ever holding all logits: pieces are scored, and scored again for the gradient."""
+    total = states.new_zeros((), dtype=torch.float32)
+    for piece, wanted in zip(torch.split(states, _PIECE), torch.split(targets, _PIECE), strict=True):
+        total = total + checkpoint(summed_loss, piece, head, wanted, use_reentrant=False)
+    return total
+
+
+_PIECE = 2048
+"""Tokens scored at a time: 2,048 × 32,256 logits take 264 MB in fp32."""
+
+
+class Placement(ABC):
+    """A network placed for training. A step is `backward` for every micro-batch, then `update` or `discard`."""
+
+    @abstractmethod
+    def backward(self, ids: Tensor, targets: Tensor, *, targets_in_step: int, is_last: bool) -> Tensor:
+        """Add the gradient of one micro-batch [B, T]; return its summed loss.
+
+        Args:
+            ids: of this process alone.
+            targets: like `ids`; `IGNORED` where no loss is taken.
+            targets_in_step: how many count in the whole step, over all processes: gradients are those of their mean.
+            is_last: whether the step has no further micro-batch, so that processes may exchange gradients.
+        """
+
+    @abstractmethod
+    def loss(self, ids: Tensor, targets: Tensor) -> Tensor:
+        """Return the summed loss of one batch and leave the gradients alone."""
+
+    @abstractmethod
+    def update(self, rate: float) -> float:
+        """Clip the gradients, take a step and forget them; return their norm. Not finite: no step is taken."""
+
+    @abstractmethod
+    def discard(self) -> None:
+        """Forget the gradients of this step."""
+
+    @abstractmethod
+    def tensors(self) -> dict[str, Tensor]:
+        """Return weights (`weights.NAME`) and optimiser state, to be saved, or to be loaded into."""
+
+    def publish(self) -> None:  # noqa: B027 - most have nothing to do
+        """Bring the network up to date after its weights were loaded."""
+
+    def save_own(self, folder: Path) -> None:  # noqa: B027
+        """Save into a checkpoint's folder what `tensors` does not give."""
+
+    def load_own(self, folder: Path) -> None:  # noqa: B027
+        """Load from a checkpoint's folder what `tensors` does not give."""
+
+    @abstractmethod
+    def network(self) -> Transformer:
+        """Return the whole network in fp32, ready to run. On any process but the main one its weights may be meta."""
+
+
+def place(network: Transformer, machine: MachineConfig, optimizer: OptimizerSettings) -> Placement:
+    """Place `network`, equal on every process, as the recipe and the number of processes ask for.
+
+    Raises:
+        RunError: the optimiser or the precision cannot be had there, or DeepSpeed is not installed.
+    """
+    group = processes()
+    if group.count > 1 and machine.parallel != "ddp" and optimizer.name == "muon":
+        raise RunError("muon needs whole matrices; set machine.parallel=ddp or pretrain.optimizer=adamw")
+    if machine.gradient_checkpointing:
+        for block in network.layers:
+            block.forward = partial(checkpoint, block.forward, use_reentrant=False)
+    loss_of = summed_loss_in_pieces if machine.gradient_checkpointing else summed_loss
+    objective = Objective(network, loss_of)
+    if group.count == 1:
+        kind = MasterWeights if machine.precision == "bfloat16" else OwnWeights
+        return kind(objective.to(group.device), machine, optimizer)
+    return {"ddp": Copies, "fsdp": Shards, "deepspeed": ZeroThree}[machine.parallel](objective, machine, optimizer)
+
+
+class MasterWeights(Placement):
+    """One process in bf16: the network itself holds bf16 weights, and fp32 masters take gradients and steps."""
+
+    def __init__(self, objective: Objective, machine: MachineConfig, optimizer: OptimizerSettings) -> None:
+        self._objective, self._clip_norm = objective, optimizer.clip_norm
+        names = objective.network.named_parameters()
+        self._weights = {name: parameter.detach().clone().float() for name, parameter in names}
+        self._optimizers = build_optimizers(self._weights, optimizer)
+        objective.to(torch.bfloat16)
+        if machine.compile and can_compile():
+            objective.compile()
+
+    def backward(self, ids: Tensor, targets: Tensor, *, targets_in_step: int, is_last: bool) -> Tensor:
+        """See `Placement`; gradients of several micro-batches add up in fp32."""
+        del is_last
+        loss: Tensor = self._objective(ids, targets)
+        (loss / targets_in_step).backward()  # type: ignore[no-untyped-call]
+        for weight, parameter in zip(self._weights.values(), self._objective.network.parameters(), strict=True):
+            if parameter.grad is None:
+                continue
+            weight.grad = parameter.grad.float() if weight.grad is None else weight.grad.add_(parameter.grad)
+            parameter.grad = None
+        return loss.detach()
+
+    @torch.no_grad()
+    def loss(self, ids: Tensor, targets: Tensor) -> Tensor:
+        """See `Placement`."""
+        loss: Tensor = self._objective(ids, targets)
+        return loss
+
+    def update(self, rate: float) -> float:
+        """See `Placement`."""
+        norm = _step(self._weights.values(), self._optimizers, rate, self._clip_norm)
+        self.publish()
+        return norm
+
+    def discard(self) -> None:
+        """See `Placement`."""
+        for weight in self._weights.values():
+            weight.grad = None
+
+    def tensors(self) -> dict[str, Tensor]:
+        """See `Placement`."""
+        return _tensors(self._weights, self._optimizers)
+
+    @torch.no_grad()
+    def publish(self) -> None:
+        """See `Placement`."""
+        torch._foreach_copy_(list(self._objective.network.parameters()), list(self._weights.values()))
+
+    def network(self) -> Transformer:
+        """See `Placement`."""
+        return _whole(self._objective.network.config, self._weights)
+
+
+class OwnWeights(Placement):
+    """The network's own fp32 weights take the steps: one process in fp32, and the ground of `Copies` and `Shards`."""
+
+    def __init__(self, objective: Objective, machine: MachineConfig, optimizer: OptimizerSettings) -> None:
+        self._network, self._clip_norm = objective.network, optimizer.clip_norm
+        self._device = processes().device
+        self._average = processes().count
+        """What several processes divide summed gradients by; undone, for `targets_in_step` divides already."""
+        self._autocast = False
+        self._module = self._wrap(objective, machine)
+        self._weights = dict(self._network.named_parameters())
+        self._optimizers = build_optimizers(self._weights, optimizer)
+
+    def _wrap(self, objective: Objective, machine: MachineConfig) -> nn.Module:
+        if machine.compile and can_compile():
+            objective.compile()
+        return objective
+
+    def _apart(self) -> AbstractContextManager[None]:
+        """Return a context in which processes do not exchange gradients."""
+        return nullcontext()
+
+    def _run(self, ids: Tensor, targets: Tensor) -> Tensor:
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._autocast):
+            loss: Tensor = self._module(ids, targets)
+        return loss
+
+    def backward(self, ids: Tensor, targets: Tensor, *, targets_in_step: int, is_last: bool) -> Tensor:
+        """See `Placement`."""
+        with nullcontext() if is_last else self._apart():
+            loss = self._run(ids, targets)
+            (loss * (self._average / targets_in_step)).backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
+
+    @torch.no_grad()
+    def loss(self, ids: Tensor, targets: Tensor) -> Tensor:
+        """See `Placement`."""
+        return self._run(ids, targets)
+
+    def update(self, rate: float) -> float:
+        """See `Placement`."""
+        return _step(self._weights.values(), self._optimizers, rate, self._clip_norm)
+
+    def discard(self) -> None:
+        """See `Placement`."""
+        self._module.zero_grad(set_to_none=True)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """See `Placement`."""
+        return _tensors(self._weights, self._optimizers)
+
+    def network(self) -> Transformer:
+        """See `Placement`."""
+        return _whole(self._network.config, self._weights)
+
+
+class Copies(OwnWeights):
+    """A whole copy in each process (DDP): fp32 weights, bf16 by autocast, gradients averaged in fp32."""
+
+    def _wrap(self, objective: Objective, machine: MachineConfig) -> nn.Module:
+        self._autocast = machine.precision == "bfloat16"
+        objective.to(self._device)
+        if machine.compile and can_compile():
+            objective.compile()
+        ids = [self._device.index] if self._device.type == "cuda" else None
+        self._copies = nn.parallel.DistributedDataParallel(objective, device_ids=ids, gradient_as_bucket_view=True)
+        return self._copies
+
+    def _apart(self) -> AbstractContextManager[None]:
+        return self._copies.no_sync()
+
+    @torch.no_grad()
+    def loss(self, ids: Tensor, targets: Tensor) -> Tensor:
+        """See `Placement`; around DDP, which would wait for the other processes."""
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._autocast):
+            loss: Tensor = self._copies.module(ids, targets)
+        return loss
+
+
+class Shards(OwnWeights):
+    """FSDP2: each process keeps its part of every fp32 weight, and gathers a layer in bf16 when it is needed."""
+
+    def _wrap(self, objective: Objective, machine: MachineConfig) -> nn.Module:
+        from torch.distributed.device_mesh import init_device_mesh
+        from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+
+        objective.to(self._device)
+        mesh = init_device_mesh(self._device.type, (processes().count,))
+        lower = torch.bfloat16 if machine.precision == "bfloat16" else None
+        policy = MixedPrecisionPolicy(param_dtype=lower, reduce_dtype=torch.float32 if lower else None)
+        for block in objective.network.layers:
+            if machine.compile and can_compile():
+                block.compile()
+            fully_shard(block, mesh=mesh, mp_policy=policy)
+        fully_shard(objective, mesh=mesh, mp_policy=policy)
+        assert isinstance(objective, FSDPModule)
+        self._shards: FSDPModule = objective
+        return objective
+
+    def backward(self, ids: Tensor, targets: Tensor, *, targets_in_step: int, is_last: bool) -> Tensor:
+        """See `Placement`."""
+        self._shards.set_requires_gradient_sync(is_last)
+        return super().backward(ids, targets, targets_in_step=targets_in_step, is_last=is_last)
+
+    def network(self) -> Transformer:
+        """See `Placement`."""
+        from torch.distributed.tensor import DTensor
+
+        whole = {}
+        for name, weight in self._weights.items():
+            gathered = weight.full_tensor() if isinstance(weight, DTensor) else weight
+            if processes().is_main:
+                whole[name] = gathered.detach().cpu()
+        return _whole(self._network.config, whole) if whole else _meta(self._network.config)
+
+
+class ZeroThree(Placement):
+    """DeepSpeed ZeRO-3: bf16 weights, their fp32 masters and the optimiser's state are all cut up by DeepSpeed."""
+
+    def __init__(self, objective: Objective, machine: MachineConfig, optimizer: OptimizerSettings) -> None:
+        try:
+            import deepspeed
+        except ImportError as error:
+            raise RunError("machine.parallel=deepspeed needs DeepSpeed: pip install deepspeed") from error
+        self._network = objective.network
+        (adamw,) = build_optimizers(dict(objective.network.named_parameters()), optimizer)
+        self._engine, *_ = deepspeed.initialize(
+            model=objective,
+            optimizer=adamw,
+            config={
+                "train_micro_batch_size_per_gpu": 1,
+                # Of micro-batches DeepSpeed is told one by one (`is_last`), so their number is not fixed.
+                "gradient_accumulation_steps": 1,
+                "gradient_clipping": optimizer.clip_norm,
+                "bf16": {"enabled": machine.precision == "bfloat16"},
+                "zero_optimization": {"stage": 3},
+                "zero_allow_untested_optimizer": True,
+                "zero_force_ds_cpu_optimizer": False,
+            },
+        )
+
+    def backward(self, ids: Tensor, targets: Tensor, *, targets_in_step: int, is_last: bool) -> Tensor:
+        """See `Placement`."""
+        self._engine.set_gradient_accumulation_boundary(is_last)
+        loss: Tensor = self._engine(ids, targets)
+        self._engine.backward(loss * (processes().count / targets_in_step))
+        return loss.detach()
+
+    @torch.no_grad()
+    def loss(self, ids: Tensor, targets: Tensor) -> Tensor:
+        """See `Placement`."""
+        loss: Tensor = self._engine(ids, targets)
+        return loss
+
+    def update(self, rate: float) -> float:
+        """See `Placement`; DeepSpeed itself clips, and leaves out a step whose gradients overflow."""
+        set_rate([self._engine.optimizer.optimizer], rate)
+        self._engine.step()
+        return float(self._engine.get_global_grad_norm() or 0.0)
+
+    def discard(self) -> None:
+        """See `Placement`."""
+        self._engine.optimizer.zero_grad()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """See `Placement`: none, DeepSpeed keeps its own files."""
+        return {}
+
+    def save_own(self, folder: Path) -> None:
+        """See `Placement`."""
+        self._engine.save_checkpoint(str(folder), tag="deepspeed")
+
+    def load_own(self, folder: Path) -> None:
+        """See `Placement`."""
+        self._engine.load_checkpoint(str(folder), tag="deepspeed")
+
+    def network(self) -> Transformer:
+        """See `Placement`."""
+        from deepspeed.utils import safe_get_full_fp32_param
+
+        whole = {}
+        for name, parameter in self._network.named_parameters():
+            gathered = safe_get_full_fp32_param(parameter)
+            if processes().is_main:
+                whole[name] = gathered.detach().cpu()
+        return _whole(self._network.config, whole) if whole else _meta(self._network.config)
+
+
+def can_compile() -> bool:
+    """Whether torch.compile finds the C++ compiler it needs."""
+    return shutil.which(os.environ.get("CXX", "g++")) is not None
+
+
+def _step(weights: Iterable[Tensor], optimizers: list[torch.optim.Optimizer], rate: float, clip_norm: float) -> float:
+    norm = torch.nn.utils.clip_grad_norm_(list(weights), clip_norm)
+    value = float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
+    if math.isfinite(value):
+        set_rate(optimizers, rate)
+        for optimizer in optimizers:
+            optimizer.step()
+    for optimizer in optimizers:
+        optimizer.zero_grad(set_to_none=True)
+    return value
+
+
+def _tensors(weights: Mapping[str, Tensor], optimizers: list[torch.optim.Optimizer]) -> dict[str, Tensor]:
+    named = {f"weights.{name}": weight.detach() for name, weight in weights.items()}
+    return named | {f"optimizer.{name}": value for name, value in state_tensors(optimizers, weights).items()}
+
+
+def _meta(config: TransformerConfig) -> Transformer:
+    with torch.device("meta"):
+        return Transformer(config)
+
+
+def _whole(config: TransformerConfig, weights: Mapping[str, Tensor]) -> Transformer:
+    """Return a network with a copy of `weights` in fp32 on the CPU, so that training on does not change it."""
+    network = _meta(config)
+    copies = {name: weight.detach().to("cpu", torch.float32, copy=True) for name, weight in weights.items()}
+    network.load_state_dict(copies, strict=False, assign=True)
+    if config.tie_word_embeddings:
+        network.lm_head.weight = network.embed_tokens.weight
+    return network.requires_grad_(requires_grad=False).eval()

@@ -1,0 +1,251 @@
+"""Instruction tuning: conversations in DeepSeek-Coder's template, loss on the answers alone (section 3.7)."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from engine.model.transformer import Transformer
+from engine.tokenizer import Tokenizer
+from train.config import InstructConfig, MachineConfig
+from train.errors import CorpusError
+from train.loop import Batch, LoopSettings, shuffled, train
+from train.metrics import Metric
+from train.optimizer import OptimizerSettings
+from train.parallel import IGNORED
+from train.schedule import Schedule
+
+SYSTEM = (
+    "You are an AI programming assistant, utilizing the DeepSeek Coder model, developed by DeepSeek Company, and you "
+    "only answer questions related to computer science. For politically sensitive questions, security and privacy "
+    "issues, and other non-computer science questions, you will refuse to answer.\n"
+)
+"""Byte for byte that of the released fine-tuning script."""
+END_OF_TURN = "<|EOT|>"
+
+CHAT_TEMPLATE = (
+    "{{ bos_token or '' }}"
+    "{%- if messages[0]['role'] == 'system' -%}{{ messages[0]['content'].strip() + '\\n' }}"
+    "{%- else -%}{{ '" + SYSTEM.replace("\n", "\\n") + "' }}{%- endif -%}"
+    "{%- for message in messages -%}"
+    "{%- if message['role'] == 'user' -%}"
+    "{{ '### Instruction:\\n' + message['content'].strip() + '\\n### Response:\\n' }}"
+    "{%- elif message['role'] == 'assistant' -%}"
+    "{{ message['content'] + '\\n" + END_OF_TURN + "' }}{%- if not loop.last -%}{{ '\\n' }}{%- endif -%}"
+    "{%- endif -%}"
+    "{%- endfor -%}"
+)
+"""The same layout as a Jinja template, for servers that speak chat. A question already ends with the answer's mark."""
+
+_ROUND = 64
+"""Rows are padded to a multiple of this many tokens, so that a compiled step meets few shapes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """A question and its answer."""
+
+    instruction: str
+    output: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversation:
+    """Turns in their order."""
+
+    turns: tuple[Turn, ...]
+    system: str = SYSTEM
+    """With its line end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labelled:
+    """A conversation as ids, and what should be learned from it."""
+
+    ids: list[int]
+    labels: list[int]
+    """Equal to `ids` inside the answers, `IGNORED` elsewhere; not shifted."""
+
+
+def prompt_of(instruction: str, *, system: str = SYSTEM) -> str:
+    """Return what stands in front of a first answer, as the released script builds it.
+
+    >>> prompt_of(" Sort a list. ", system="You help.\\n")
+    'You help.\\n### Instruction:\\nSort a list.\\n### Response:\\n'
+    """
+    return f"{system}### Instruction:\n{instruction.strip()}\n### Response:\n"
+
+
+def read_conversations(path: Path) -> list[Conversation]:
+    """Read JSON lines: `{"instruction", "output"}` as the released script takes, or `{"messages": [...]}`.
+
+    Raises:
+        CorpusError: the file cannot be read, or a line of it is neither; the message names the line.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CorpusError(f"cannot read the conversations in {path}: {error}") from error
+    conversations = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            conversations.append(_conversation(json.loads(line)))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise CorpusError(
+                f'{path}:{number} is no conversation ({error}); write {{"instruction": ..., "output": ...}} or '
+                '{"messages": [{"role": "user", "content": ...}, {"role": "assistant", "content": ...}]}'
+            ) from error
+    if not conversations:
+        raise CorpusError(f"{path} holds no conversation")
+    return conversations
+
+
+def label(conversation: Conversation, tokenizer: Tokenizer, *, begin: int | None, row_tokens: int) -> Labelled:
+    """Encode a conversation: loss on each answer, its line end and its `<|EOT|>`, and on nothing else.
+
+    Args:
+        conversation: its text never becomes a control token.
+        tokenizer: must know `<|EOT|>`.
+        begin: the id that starts a sequence, if the model knows one.
+        row_tokens: what is longer loses its end, as in the released script.
+
+    Raises:
+        CorpusError: the tokenizer has no `<|EOT|>`.
+    """
+    end = tokenizer.control_id(END_OF_TURN)
+    if end is None:
+        raise CorpusError(f"the tokenizer has no {END_OF_TURN}; instruction tuning needs it to end an answer")
+    ids = [] if begin is None else [begin]
+    labels = [IGNORED] * len(ids)
+    for number, turn in enumerate(conversation.turns):
+        prompt = prompt_of(turn.instruction, system="\n" if number else conversation.system)
+        asked = tokenizer.encode(prompt)
+        answered = [*tokenizer.encode(f"{turn.output}\n"), end]
+        ids += [*asked, *answered]
+        labels += [IGNORED] * len(asked) + answered
+    return Labelled(ids=ids[:row_tokens], labels=labels[:row_tokens])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConversationBatches:
+    """Labelled conversations in random order, one a row, padded on the right."""
+
+    samples: Sequence[Labelled]
+    batch_rows: int
+    row_tokens: int
+    passes: int
+    pad: int
+    seed: int
+
+    @property
+    def steps(self) -> int:
+        """See `Batches`; the last batch of a pass is filled up with samples of the next, or from the start."""
+        return -(-len(self.samples) * self.passes // self.batch_rows)
+
+    @property
+    def tokens_per_step(self) -> int:
+        """See `Batches`: the mean, padding left out."""
+        return max(1, round(self.batch_rows * sum(len(sample.ids) for sample in self.samples) / len(self.samples)))
+
+    def batch(self, step: int) -> Batch:
+        """See `Batches`."""
+        chosen = [self.samples[index] for index in self._indices(step * self.batch_rows)]
+        width = -(-(max(len(sample.ids) for sample in chosen) - 1) // _ROUND) * _ROUND
+        width = max(1, min(width, self.row_tokens - 1))
+        ids = np.full((self.batch_rows, width + 1), self.pad, np.int64)
+        labels = np.full((self.batch_rows, width + 1), IGNORED, np.int64)
+        for row, sample in enumerate(chosen):
+            ids[row, : len(sample.ids)] = sample.ids
+            labels[row, : len(sample.ids)] = sample.labels
+        # Padding stands on the right, so with causal attention no real token ever sees it.
+        return Batch(ids=ids[:, :-1], targets=labels[:, 1:])
+
+    def held_out(self) -> Sequence[Batch]:
+        """See `Batches`: none, for there are few conversations."""
+        return []
+
+    def _indices(self, start: int) -> Iterator[int]:
+        for position in range(start, start + self.batch_rows):
+            one_pass, place = divmod(position, len(self.samples))
+            yield int(shuffled(len(self.samples), self.seed, one_pass)[place])
+
+
+def instruct(
+    network: Transformer,
+    conversations: Iterable[Conversation],
+    tokenizer: Tokenizer,
+    recipe: InstructConfig,
+    machine: MachineConfig,
+    folder: Path,
+    *,
+    seed: int,
+    on_step: Callable[[Metric], None],
+) -> Transformer:
+    """Train a base network on conversations.
+
+    Raises:
+        CorpusError: no conversation leaves an answer to learn within `recipe.row_tokens`.
+        RunError: whatever `train.loop.train` raises.
+    """
+    config = network.config
+    row_tokens = min(recipe.row_tokens, config.max_position_embeddings)
+    labelled = (
+        label(conversation, tokenizer, begin=config.bos_token_id, row_tokens=row_tokens)
+        for conversation in conversations
+    )
+    samples = [sample for sample in labelled if any(target != IGNORED for target in sample.labels)]
+    if not samples:
+        raise CorpusError(f"no conversation has an answer within {row_tokens} tokens; raise instruct.row_tokens")
+    batches = ConversationBatches(
+        samples=samples,
+        batch_rows=recipe.batch_rows,
+        row_tokens=row_tokens,
+        passes=recipe.passes,
+        pad=config.eos_token_id or 0,
+        seed=seed,
+    )
+    settings = LoopSettings(
+        schedule=Schedule(
+            shape="cosine",
+            peak=recipe.learning_rate,
+            steps=batches.steps,
+            warmup_steps=recipe.warmup_steps,
+            final_share=0.0,
+        ),
+        # The released script leaves AdamW's decay at zero.
+        optimizer=OptimizerSettings(weight_decay=0.0),
+        machine=machine,
+    )
+    trainable = Transformer(config)
+    trainable.load_state_dict(network.state_dict())
+    return train(trainable, batches, settings, folder, on_step=on_step)
+
+
+def _conversation(raw: dict[str, Any]) -> Conversation:
+    if "messages" not in raw:
+        return Conversation(turns=(Turn(instruction=_text(raw, "instruction"), output=_text(raw, "output")),))
+    messages = list(raw["messages"])
+    system = SYSTEM
+    if messages and messages[0]["role"] == "system":
+        system = _text(messages.pop(0), "content").strip() + "\n"
+    roles = [message["role"] for message in messages]
+    if not messages or roles != ["user", "assistant"] * (len(messages) // 2):
+        raise ValueError("user and assistant must take turns, and the assistant must end")
+    questions, answers = messages[::2], messages[1::2]
+    turns = tuple(
+        Turn(instruction=_text(question, "content"), output=_text(answer, "content"))
+        for question, answer in zip(questions, answers, strict=True)
+    )
+    return Conversation(turns=turns, system=system)
+
+
+def _text(raw: dict[str, Any], field: str) -> str:
+    value = raw[field]
+    if not isinstance(value, str):
+        raise TypeError(f"{field} is no string")
+    return value
