@@ -37,6 +37,7 @@ FOLDERS = {
 }
 KNOWN_FAILURES = {
     "mbpp-all": frozenset({"Mbpp/367", "Mbpp/927"}),  # their tests use a class that the data do not define
+    "svamp": frozenset({"svamp/351"}),  # its equation gives another number than its answer
 }
 MEASURED_ONLY = frozenset({"ds1000"})
 """Written for the library versions of 2022: what fails under today's is printed, not counted against us."""

@@ -112,7 +112,7 @@ def _is_plain_call(answer: str) -> bool:
 
 def _is_plain(answer: str) -> bool:
     try:
-        return _holds_values_only(ast.parse(f"({answer})", mode="eval").body)
+        return _holds_values_only(ast.parse(answer, mode="eval").body)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
 

@@ -1,11 +1,14 @@
 """Whole functions from a description, judged by running them: HumanEval, MBPP and MultiPL-E."""
 
+import os
 import re
 import shutil
+import subprocess
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -178,10 +181,14 @@ class MultiplE:
         if self._language == "java":
             program = program.replace("import org.javatuples.*;", "")  # tasks that use it are left out
         toolchain = self._toolchain
+        folders = _installed_folders(toolchain.needs)
+        path = os.pathsep.join([*(f"{folder}/bin" for folder in folders), os.environ.get("PATH", os.defpath)])
         outcome = self._sandbox.run(
             ["sh", "-c", toolchain.script],
             files={toolchain.file: program},
             limits=for_runtime(self._sandbox.limits, seconds=toolchain.seconds),
+            environment={"PATH": path},
+            visible=folders,
         )
         return Judgement(metrics={"pass": float(outcome.passed)}, reason=outcome.reason)
 
@@ -196,6 +203,21 @@ class MultiplE:
         else:
             return False
         return True
+
+
+@lru_cache(maxsize=16)
+def _installed_folders(commands: tuple[str, ...]) -> tuple[Path, ...]:
+    """Return where toolchains lie that are not the system's, a `bin` below each."""
+    folders = []
+    for command in commands:
+        found = Path(shutil.which(command) or command).resolve()
+        folder = found.parent.parent
+        if command == "rustc":  # what lies in the path may be rustup, which picks the compiler by more than its path
+            asked = subprocess.run(["rustc", "--print", "sysroot"], capture_output=True, text=True, check=False)
+            folder = Path(asked.stdout.strip() or folder)
+        if not folder.is_relative_to("/usr"):
+            folders.append(folder)
+    return tuple(folders)
 
 
 def run_python(sandbox: Sandbox, program: str, *, limits: Limits | None = None) -> Judgement:

@@ -168,7 +168,7 @@ class StopStrings:
     def push(self, text: str) -> tuple[str, FinishReason | None]:
         """Let everything through, and end once a stop string is complete."""
         searched = max((len(stop) for stop in self._stops), default=1) - 1
-        tail = self._text[len(self._text) - searched :] if searched else ""
+        tail = self._text[-searched:] if searched else ""
         self._text = tail + text
         ended = any(stop in self._text for stop in self._stops)
         return text, FinishReason.BLOCK_END if ended else None

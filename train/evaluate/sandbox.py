@@ -171,6 +171,7 @@ class Sandbox:
         limits: Limits | None = None,
         copies: Mapping[str, Path] | None = None,
         environment: Mapping[str, str] | None = None,
+        visible: Sequence[Path] = (),
     ) -> Outcome:
         """Run any command in a folder that holds `files`.
 
@@ -180,6 +181,7 @@ class Sandbox:
             limits: instead of the sandbox's own.
             copies: folders of this machine copied into the sandbox's (without .git), by relative path.
             environment: added to the few variables that are set.
+            visible: what this command may read beside what the sandbox always shows.
 
         Raises:
             SandboxError: the sandbox itself failed, or namespaces are forbidden here and the command needs them.
@@ -190,7 +192,8 @@ class Sandbox:
         if program is None:
             raise SandboxError(f"{command[0]} is not installed; install it or leave that suite out")
         pairs = [(str(source), name) for name, source in (copies or {}).items()]
-        return self._run([program, *command[1:]], files, pairs, limits, environment or {})
+        shown = tuple(map(str, visible))
+        return self._run([program, *command[1:]], files, pairs, limits, environment or {}, visible=shown)
 
     def _run(
         self,
@@ -199,6 +202,8 @@ class Sandbox:
         copies: Sequence[tuple[str, str]],
         limits: Limits | None,
         environment: Mapping[str, str],
+        *,
+        visible: Sequence[str] = (),
     ) -> Outcome:
         limits = limits or self.limits
         with contextlib.ExitStack() as stack:
@@ -208,7 +213,7 @@ class Sandbox:
                 "files": dict(files),
                 "copies": copies,
                 "environment": _environment(self.protection) | dict(environment),
-                "visible": self._visible,
+                "visible": [*self._visible, *visible],
                 **{name: getattr(limits, name) for name in Limits.__dataclass_fields__},
             }
             if self.protection is Protection.LIMITS:
