@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=200, help="masked lines in each of the two sets")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
-        "--show", nargs="*", default=["peers", "ablations"], choices=["peers", "ablations"], help="beside midfill"
+        "--show",
         nargs="*",
         default=["peers", "ablations"],
         choices=["peers", "ablations"],
