@@ -71,8 +71,12 @@ class Run:
 
     @property
     def settings(self) -> PromptSettings:
-        """How prompts are laid out; travels with the weights as `prompt.json`."""
-        return PromptSettings(fim=DEEPSEEK_CODER, context_length=self.config.model.context_length)
+        """How prompts are laid out; travels with the weights as `prompt.json`.
+
+        Serving goes no further than training went: positions that no row had are noise to the network, whatever the
+        network has room for.
+        """
+        return PromptSettings(fim=DEEPSEEK_CODER, context_length=self.config.data.row_tokens)
 
     @property
     def model_folder(self) -> Path:
