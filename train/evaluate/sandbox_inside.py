@@ -52,9 +52,9 @@ def main() -> int:
     report = int(job["report"])
     os.set_inheritable(report, False)
     try:
-        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         _die_first_when_memory_is_short()
         if job["protection"] == "namespaces":
+            _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
             _run_in_namespaces(job, report)
         else:
             _run_under_limits(job, report)
@@ -178,6 +178,8 @@ def _memory_of_all() -> int:
 
 def _run_under_limits(job: "dict[str, Any]", report: int) -> None:
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    signal.signal(signal.SIGTERM, _stop)  # the program has no namespace to die with, so we must not die before it
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     user = _spare_user() if os.geteuid() == 0 else None
     folder = job["folder"]
     _fill(folder, job)
@@ -186,10 +188,17 @@ def _run_under_limits(job: "dict[str, Any]", report: int) -> None:
             for name in (".", *folders, *files):
                 os.chown(os.path.join(place, name), user, user, follow_symlinks=False)
     os.chdir(folder)
-    child = _start(job, user, user)
-    result = _watch(child, job, lambda: sum(_private_memory(str(process)) for process in _descendants()))
-    _kill_descendants(user)
+    try:
+        child = _start(job, user, user)
+        result = _watch(child, job, lambda: sum(_private_memory(str(process)) for process in _descendants()))
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        _kill_descendants(user)
     _send(report, result)
+
+
+def _stop(_number: int, _frame: object) -> None:
+    sys.exit(0)
 
 
 def _descendants() -> list[int]:
