@@ -13,12 +13,12 @@ from engine import model_folder
 from engine.fim_formats import DEEPSEEK_CODER
 from engine.model.config import TransformerConfig
 from engine.model.transformer import Transformer
-from engine.prompt import PromptSettings
+from engine.prompt import PromptSettings, read_settings
 from engine.tokenizer import Tokenizer
 from train.config import ExtendContextConfig, InstructConfig, RunConfig
 from train.data.document import SourceDocument
 from train.data.executor import open_executor
-from train.data.pipeline import CleanCorpus, prepare, training_rows
+from train.data.pipeline import CleanCorpus, prepare, snippet_finder, training_rows
 from train.data.shards import Shard, read_shard, shard_exists, write_shard
 from train.errors import CorpusError, RunError
 from train.export import export
@@ -66,7 +66,7 @@ class Run:
     def _corpus(self) -> CleanCorpus:
         with open_executor() as executor:
             return prepare(
-                self.sources, self.config.data, self.config.clean, self.folder / "data", executor, lambda line: None
+                self.sources, self.config.data, self.config.clean, self.folder / "data", executor, lambda _: None
             )
 
     @property
@@ -146,9 +146,10 @@ class Run:
             if shard_exists(folder):
                 return
             tell(f"cutting holes and packing {len(self.documents):,} documents into rows of {data.row_tokens} tokens")
-            rows = training_rows(self.documents, data, settings, tokenizer)
             about = {"documents": len(self.documents), "dropped": dict(self._corpus.tally.reasons())}
-            write_shard(folder, rows, vocab_size=tokenizer.vocab_size, limit=data.tokens, about=about)
+            with snippet_finder(self.documents, data, settings, tokenizer, self.folder / "trees") as find_snippets:
+                rows = training_rows(self.documents, data, settings, tokenizer, find_snippets)
+                write_shard(folder, rows, vocab_size=tokenizer.vocab_size, limit=data.tokens, about=about)
 
         self._on_main(write)
         return read_shard(folder)
@@ -190,7 +191,7 @@ class _Stages:
                 shape, config.pretrain, config.machine, shard, folder, seed=config.data.seed, on_step=self.on_step
             )
 
-        return self._stage("pretrain", train)
+        return self._stage("pretrain", self.run.settings, train)
 
     def extend_context(self, base: Path, recipe: ExtendContextConfig) -> Path:
         config = self.run.config
@@ -209,7 +210,8 @@ class _Stages:
                 on_step=self.on_step,
             )
 
-        return self._stage("extend_context", train)
+        settings = dataclasses.replace(self.run.settings, context_length=recipe.row_tokens)
+        return self._stage("extend_context", settings, train)
 
     def instruct(self, base: Path, recipe: InstructConfig) -> Path:
         config = self.run.config
@@ -228,31 +230,35 @@ class _Stages:
                 on_step=self.on_step,
             )
 
-        return self._stage("instruct", train)
+        return self._stage("instruct", self._settings(base), train)
 
     def publish(self, stage: Path, folder: Path, *, end_marks: Sequence[str] = (), template: str | None = None) -> None:
         """Write a stage's model in the precision it was trained in, ready to be served."""
         if not processes().is_main or (folder / "config.json").exists():
             return
         self.tell(f"writing {folder}")
-        precision = self.run.config.machine.precision
-        self._export(folder, self._read(stage), torch.bfloat16 if precision == "bfloat16" else torch.float32,
-                     end_marks, template)  # fmt: skip
+        dtype = torch.bfloat16 if self.run.config.machine.precision == "bfloat16" else torch.float32
+        self._export(folder, self._read(stage), self._settings(stage), dtype, end_marks, template)
 
-    def _stage(self, name: str, train: Callable[[Path], Transformer]) -> Path:
+    def _stage(self, name: str, settings: PromptSettings, train: Callable[[Path], Transformer]) -> Path:
         folder = self.run.folder / name
         model = folder / "model"
         if not (model / "config.json").exists():
             network = train(folder)
             if processes().is_main:
-                self._export(model, network, torch.float32, (), None)
+                self._export(model, network, settings, torch.float32, (), None)
             processes().wait()
         return model
 
     def _export(
-        self, folder: Path, network: Transformer, dtype: torch.dtype, end_marks: Sequence[str], template: str | None
+        self,
+        folder: Path,
+        network: Transformer,
+        settings: PromptSettings,
+        dtype: torch.dtype,
+        end_marks: Sequence[str],
+        template: str | None,
     ) -> None:
-        settings = dataclasses.replace(self.run.settings, context_length=network.config.max_position_embeddings)
         export(
             folder,
             network,
@@ -262,6 +268,11 @@ class _Stages:
             end_marks=end_marks,
             chat_template=template,
         )
+
+    def _settings(self, folder: Path) -> PromptSettings:
+        """Return how prompts are laid out for a stage's model: no longer than the rows it was trained on."""
+        config = model_folder.read_config(folder)
+        return read_settings(folder, self.tokenizer, context_length=config.max_position_embeddings)
 
     def _conversations(self) -> list[Conversation]:
         path = self.run.instructions

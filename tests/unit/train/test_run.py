@@ -1,0 +1,61 @@
+"""A whole run: every stage of the tiny recipe, from folders of source to two model folders that work."""
+
+from pathlib import Path
+
+import pytest
+
+from engine.api import Completion, CompletionRequest
+from engine.completer import Completer
+from engine.model_folder import read
+from train.cli import main
+
+SMALL = (
+    "data.row_tokens=64",
+    "data.tokens=20_000",
+    "clean.buckets=2",
+    "tokenizer.vocab_size=512",
+    "model.num_hidden_layers=1",
+    "pretrain.held_out_rows=16",
+    "extend_context.row_tokens=128",
+    "extend_context.steps=4",
+    "instruct.batch_rows=4",
+)
+
+
+def _source(folder: Path) -> Path:
+    folder.mkdir()
+    words = ("price", "stock", "order", "client", "basket", "shelf", "parcel", "receipt")
+    for number, word in enumerate(words):
+        text = "".join(
+            f'def {word}_{other}(value, step={index}):\n    """Return the {word} that belongs to one {other}."""\n'
+            f"    total = value * {number} + step\n    return total - {index}\n\n\n"
+            for index, other in enumerate(words)
+        )
+        (folder / f"{word}.py").write_text(text)
+    return folder
+
+
+@pytest.mark.slow
+def test_the_tiny_recipe_goes_through_every_stage_and_is_not_done_twice(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, output = _source(tmp_path / "shop"), tmp_path / "run"
+    arguments = ["run", "tiny_cpu", str(source), "--output", str(output), *(f"--set={setting}" for setting in SMALL)]
+    assert main(arguments) == 0
+    assert capsys.readouterr().out.strip() == str(output / "model")
+    for stage in ("pretrain", "extend_context", "instruct"):
+        assert (output / stage / "metrics.jsonl").exists()
+
+    served = read(output / "model")
+    assert served.transformer.config.rope_factor == 4.0
+    assert served.prompt_settings.context_length == 128
+    request = CompletionRequest(
+        document="a", path="price.py", comment="#", prefix="def price_stock(value, ", suffix="):\n    return 1\n"
+    )
+    *_, completion = Completer(served).complete(request)
+    assert isinstance(completion, Completion)
+    assert read(output / "instruct_model").transformer.config.eos_token_id == served.tokenizer.control_id("<|EOT|>")
+
+    before = {path: path.stat().st_mtime_ns for path in output.rglob("*") if path.is_file()}
+    assert main(arguments) == 0
+    assert {path: path.stat().st_mtime_ns for path in output.rglob("*") if path.is_file()} == before
