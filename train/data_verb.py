@@ -1,4 +1,4 @@
-"""`midfill train data`: from sources to clean documents in training order, and a page that shows what became of them."""
+"""`midfill train data`: from sources to clean documents in training order, and a page about what became of them."""
 
 import argparse
 import sys
@@ -19,7 +19,7 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
         "sources",
         nargs="+",
         metavar="SOURCE",
-        help="a folder, a git repository as PATH@COMMIT, a tar or zip archive, a .jsonl(.gz) or .parquet table of files",
+        help="a folder, a git repository as PATH@COMMIT, a tar or zip archive, a .jsonl(.gz) or .parquet table",
     )
     data.add_argument(
         "--output", required=True, type=Path, help="the folder for all that is made; a later call goes on"

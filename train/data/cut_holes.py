@@ -1,13 +1,24 @@
-"""Turns documents into samples: next-token text, or prefix-suffix-middle with a hole (DeepSeek-Coder, section 3.1)."""
+"""Turns documents into samples: next-token text, or fill-in-the-middle with a hole (DeepSeek-Coder, section 3.1).
+
+Every sample with a hole goes through `engine.prompt`, so training reads what serving sends. SPM samples are the second
+variant of Bavarian et al. 2022 (section 3): the same marks, the suffix first, prefix and middle in one piece.
+"""
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
-from engine.prompt import PromptParts, PromptSettings, end_ids, path_header, training_ids
+from tree_sitter import Parser
+
+from engine.api import Snippet
+from engine.prompt import PromptParts, PromptSettings, build, end_ids, path_header
 from engine.tokenizer import Tokenizer
+from repo_context.errors import GrammarMissingError
+from repo_context.languages import Grammar, language_named, load_grammar
 from train.data.config import DataConfig
 from train.data.document import SourceDocument
+from train.data.order_files import samples_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,35 +37,146 @@ class Sample:
     divisible: bool
 
 
+SnippetFinder = Callable[[SourceDocument, Hole], Sequence[Snippet]]
+"""What serving would put in front of a hole; see `train.data.repository_snippets`."""
+
+
+def no_snippets(_document: SourceDocument, _hole: Hole) -> Sequence[Snippet]:
+    """Find nothing: fill-in-the-middle within the file alone."""
+    return ()
+
+
 def cut_holes(
-    documents: Iterable[SourceDocument], config: DataConfig, settings: PromptSettings, tokenizer: Tokenizer
+    documents: Iterable[SourceDocument],
+    config: DataConfig,
+    settings: PromptSettings,
+    tokenizer: Tokenizer,
+    find_snippets: SnippetFinder = no_snippets,
 ) -> Iterator[Sample]:
-    """Yield samples; a document is fill-in-the-middle as a whole or not at all, with probability `fim_rate`.
+    """Yield samples; a document (or, at context level, a piece of one) has a hole with probability `fim_rate`.
 
-    A fill-in-the-middle document gives as many samples, each with a hole of its own and fitted to a row by
-    `engine.prompt` exactly as the server fits a prompt, as its text would fill rows.
+    Files of one sample that get no hole follow each other as one text, in training order, each under its path, with
+    the end mark behind the last (section 2.2). A document with holes gives as many samples as its text would fill
+    rows, each with a hole of its own and fitted to a row exactly as the server fits a prompt.
     """
-    chance = random.Random(config.seed)
-    end = end_ids(settings.fim, tokenizer)[0]
-    for document in documents:
-        plain = tokenizer.encode(path_header(document.path, document.comment) + document.text)
-        if chance.random() >= config.fim_rate:
-            yield Sample(ids=[*plain, end], divisible=True)
-            continue
-        for _ in range(-(-len(plain) // config.row_tokens)):
-            hole = choose_hole(document.text, config, chance)
-            ids = training_ids(_parts(document, hole), document.text[hole.start : hole.end], settings, tokenizer,
-                               budget=config.row_tokens)  # fmt: skip
-            if ids is not None:
-                yield Sample(ids=ids, divisible=False)
+    cutter = _Cutter(config, settings, tokenizer, find_snippets)
+    for sample in samples_of(documents):
+        yield from cutter.pieces(sample) if config.fim_level == "context" else cutter.whole(sample)
 
 
-def choose_hole(text: str, config: DataConfig, chance: random.Random) -> Hole:
-    """Choose the rest of a line with probability `line_middles`, else a character-level span (Bavarian et al. 2022)."""
-    if chance.random() < config.line_middles:
+class _Cutter:
+    def __init__(
+        self, config: DataConfig, settings: PromptSettings, tokenizer: Tokenizer, find_snippets: SnippetFinder
+    ) -> None:
+        self._config = config
+        self._settings = settings
+        self._tokenizer = tokenizer
+        self._find_snippets = find_snippets
+        self._chance = random.Random(config.seed)
+        self._end = end_ids(settings.fim, tokenizer)[0]
+        self._room = config.row_tokens
+
+    def whole(self, documents: Sequence[SourceDocument]) -> Iterator[Sample]:
+        """Decide document by document, before packing (section 3.1.2)."""
+        text: list[int] = []
+        for document in documents:
+            plain = self._encode(document)
+            if self._chance.random() >= self._config.fim_rate:
+                text += plain
+                continue
+            for _ in range(-(-len(plain) // self._config.row_tokens)):
+                sample = self._with_hole(document)
+                if sample is not None:
+                    yield sample
+        if text:
+            yield Sample(ids=[*text, self._end], divisible=True)
+
+    def pieces(self, documents: Sequence[SourceDocument]) -> Iterator[Sample]:
+        """Decide piece by piece of what packing alone would make: context-level FIM (Bavarian et al., section 3.1).
+
+        A piece with a hole is a sample of its own, and packing places it whole, so nothing is trimmed as there.
+        """
+        for number, document in enumerate(documents):
+            ids = self._encode(document)
+            if number == len(documents) - 1:
+                ids.append(self._end)
+            while ids:
+                piece, ids = ids[: self._room], ids[self._room :]
+                self._room = self._room - len(piece) or self._config.row_tokens
+                yield self._piece(document, piece) or Sample(ids=piece, divisible=True)
+
+    def _piece(self, document: SourceDocument, piece: list[int]) -> Sample | None:
+        if self._chance.random() >= self._config.fim_rate:
+            return None
+        text = b"".join(map(self._tokenizer.token_bytes, piece)).decode("utf-8", errors="replace")
+        text = text.removeprefix(path_header(document.path, document.comment))
+        # A piece may begin or end inside a character; text that cannot be told exactly gets no hole.
+        if not text or "\ufffd" in text:
+            return None
+        changed = SourceDocument(
+            repository=document.repository,
+            path=document.path,
+            language=document.language,
+            comment=document.comment,
+            text=text,
+        )
+        sample = self._with_hole(changed, budget=self._config.row_tokens * 2)
+        return sample if sample is not None and len(sample.ids) <= self._config.row_tokens else None
+
+    def _with_hole(self, document: SourceDocument, budget: int = 0) -> Sample | None:
+        """Cut one hole; None when its middle leaves too little of the row for what is around it."""
+        budget = budget or self._config.row_tokens
+        hole = choose_hole(document, self._config, self._chance)
+        middle = self._tokenizer.encode(document.text[hole.start : hole.end])
+        if len(middle) + 1 > budget // 2:
+            return None
+        parts = PromptParts(
+            path=document.path,
+            comment=document.comment,
+            prefix=document.text[: hole.start],
+            suffix=document.text[hole.end :],
+            snippets=self._find_snippets(document, hole),
+        )
+        prompt = build(parts, self._settings, self._tokenizer, budget=budget - len(middle) - 1)
+        ids = list(prompt.ids)
+        if self._is_suffix_first():
+            ids = suffix_first(ids, len(prompt.suffix_ids), self._tokenizer.control_id(self._settings.fim.prefix_mark))
+        return Sample(ids=[*ids, *middle, self._end], divisible=False)
+
+    def _is_suffix_first(self) -> bool:
+        order = self._config.fim_order
+        return order == "spm" or (order == "joint" and self._chance.random() < 0.5)
+
+    def _encode(self, document: SourceDocument) -> list[int]:
+        return self._tokenizer.encode(path_header(document.path, document.comment) + document.text)
+
+
+def suffix_first(ids: Sequence[int], suffix_tokens: int, prefix_mark: int | None) -> list[int]:
+    """Return a PSM prompt as SPM, variant 2: `PRE SUF suffix MID prefix` for `PRE prefix SUF suffix MID`.
+
+    >>> suffix_first([1, 10, 11, 2, 20, 3], 1, 1)
+    [1, 2, 20, 3, 10, 11]
+    """
+    start = 0 if prefix_mark is None else list(ids).index(prefix_mark) + 1
+    cut = len(ids) - 2 - suffix_tokens
+    return [*ids[:start], *ids[cut:], *ids[start:cut]]
+
+
+def choose_hole(document: SourceDocument, config: DataConfig, chance: random.Random) -> Hole:
+    """Choose the rest of a line with probability `line_middles`, else a span of characters or a node of the tree."""
+    text = document.text
+    if not text:
+        return Hole(start=0, end=0)
+    if config.middles != "characters" and chance.random() < config.line_middles:
         return _rest_of_line(text, chance)
+    node = _syntax_node(document, config.longest_middle, chance) if config.middles == "syntax" else None
+    return node or _characters(text, config.longest_middle, chance)
+
+
+def _characters(text: str, longest: int, chance: random.Random) -> Hole:
+    """Choose two cuts uniformly over characters (Bavarian et al. 2022), the second no further off than is allowed."""
     start, end = sorted(chance.randrange(len(text) + 1) for _ in range(2))
-    return Hole(start=start, end=min(end, start + chance.randint(1, config.longest_middle)))
+    return Hole(start=start, end=min(end, start + chance.randint(1, longest)))
 
 
 def _rest_of_line(text: str, chance: random.Random) -> Hole:
@@ -69,10 +191,30 @@ def _rest_of_line(text: str, chance: random.Random) -> Hole:
     return Hole(start=start, end=end)
 
 
-def _parts(document: SourceDocument, hole: Hole) -> PromptParts:
-    return PromptParts(
-        path=document.path,
-        comment=document.comment,
-        prefix=document.text[: hole.start],
-        suffix=document.text[hole.end :],
-    )
+def _syntax_node(document: SourceDocument, longest: int, chance: random.Random) -> Hole | None:
+    """Choose the smallest node around a uniform byte, then one of those around it that are short enough."""
+    grammar = language_named(document.language).grammar
+    if grammar is None:
+        return None
+    encoded = document.text.encode("utf-8", "surrogatepass")
+    try:
+        root = _parser(grammar).parse(encoded).root_node
+    except (GrammarMissingError, ValueError):
+        return None
+    place = chance.randrange(len(encoded))
+    node = root.named_descendant_for_byte_range(place, place)
+    around = []
+    while node is not None and node.end_byte - node.start_byte <= longest:
+        if node.end_byte > node.start_byte and node != root:
+            around.append((node.start_byte, node.end_byte))
+        node = node.parent
+    if not around:
+        return None
+    start, end = chance.choice(sorted(set(around)))
+    first = len(encoded[:start].decode("utf-8", "surrogatepass"))
+    return Hole(start=first, end=first + len(encoded[start:end].decode("utf-8", "surrogatepass")))
+
+
+@cache
+def _parser(grammar: Grammar) -> Parser:
+    return Parser(load_grammar(grammar))

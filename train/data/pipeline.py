@@ -11,7 +11,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
@@ -25,7 +25,7 @@ from repo_context.resolvers import is_settings_file
 from train.data import decontaminate, filter_rules, screen_quality
 from train.data.collect import collect_named, name_sources
 from train.data.config import CleanConfig, DataConfig
-from train.data.cut_holes import cut_holes
+from train.data.cut_holes import SnippetFinder, cut_holes, no_snippets
 from train.data.deduplicate_buckets import (
     apply_verdicts,
     judge_files,
@@ -39,6 +39,7 @@ from train.data.filter_rules import Rule, apply_rules
 from train.data.licences import licence_rule
 from train.data.order_files import order_repository
 from train.data.pack import pack
+from train.data.repository_snippets import RepositorySnippets
 from train.data.tally import Tally
 from train.errors import CorpusError, RunError
 
@@ -127,10 +128,33 @@ def prepare(
 
 
 def training_rows(
-    documents: Iterable[SourceDocument], config: DataConfig, settings: PromptSettings, tokenizer: Tokenizer
+    documents: Iterable[SourceDocument],
+    config: DataConfig,
+    settings: PromptSettings,
+    tokenizer: Tokenizer,
+    find_snippets: SnippetFinder = no_snippets,
 ) -> Iterator[list[int]]:
     """Yield rows of `row_tokens` ids."""
-    return pack(cut_holes(documents, config, settings, tokenizer), config.row_tokens)
+    return pack(cut_holes(documents, config, settings, tokenizer, find_snippets), config.row_tokens)
+
+
+@contextmanager
+def snippet_finder(
+    documents: Iterable[SourceDocument],
+    config: DataConfig,
+    settings: PromptSettings,
+    tokenizer: Tokenizer,
+    folder: Path,
+) -> Iterator[SnippetFinder]:
+    """Yield what `data.snippets` asks for; repositories are laid out under `folder` meanwhile."""
+    if config.snippets == "none":
+        yield no_snippets
+        return
+    budget = int(config.row_tokens * settings.snippet_share)
+    with RepositorySnippets(
+        folder, documents, budget=budget, count_tokens=lambda text: len(tokenizer.encode(text))
+    ) as finder:
+        yield finder
 
 
 def _check(data: DataConfig, clean: CleanConfig) -> None:
