@@ -10,15 +10,15 @@ import numpy as np
 
 from benchmarks.masked_lines import MaskedLine, Sources
 from benchmarks.retrieval_peers import Piece
+from repo_context.chunk_terms import ChunkTable
 from repo_context.chunks import cut_lines
-from repo_context.file_record import record_text
 from repo_context.languages import language_of
 from repo_context.rank import DEFAULT_SETTINGS, RankSettings, rank
 from repo_context.repository import Repository
 from repo_context.snippet import Cursor
-from repo_context.syntax import Import
+from repo_context.syntax import FileSyntax, Import, parse
 from repo_context.terms import terms_of, words_of
-from repo_context.text_index import ChunkTable, TextIndex
+from repo_context.text_index import TextIndex
 
 
 def whole_words(text: str) -> list[str]:
@@ -57,40 +57,49 @@ def ablated(
         cursor = Cursor(path=item.path, prefix=item.prefix, suffix=item.suffix)
         index = repository.ranking_index()
         index = replace(index, text=changed) if changed is not None else index
-        found = rank(cursor, _imports(item), index, budget=budget, count_tokens=cost, settings=ablation.settings)
+        found = rank(cursor, imports_of(item), index, budget=budget, count_tokens=cost, settings=ablation.settings)
         return [Piece(path=snippet.path, text=snippet.text) for snippet in found]
 
     return retrieve
 
 
 @lru_cache(maxsize=2)
-def _imports(item: MaskedLine) -> tuple[Import, ...]:
-    language = language_of(item.path)
+def imports_of(item: MaskedLine) -> tuple[Import, ...]:
+    """Return the imports of a masked file."""
+    return _parsed(item.path, item.prefix + item.suffix).imports
+
+
+def _parsed(path: str, text: str) -> FileSyntax:
+    language = language_of(path)
     assert language is not None
-    return record_text(item.path, item.prefix + item.suffix, language).imports
+    assert language.grammar is not None
+    return parse(text, language.grammar)
 
 
 def _text_index(sources: Sources, ablation: Ablation, repository: Repository) -> TextIndex:
     """Index the text of all files again, with the chunks and terms that the ablation wants."""
-    text_index = TextIndex()
+    vocabulary: dict[str, int] = {}
     lines_of = repository.ranking_index().lines_of
     terms = whole_words if ablation.plain_words else terms_of
     tables = {}
     for path, text in sources.texts.items():
-        language, lines = language_of(path), lines_of(path)
-        if language is None or lines is None:
+        lines = lines_of(path)
+        if lines is None:
             continue
-        ranges = cut_lines(lines)
-        if not ablation.plain_chunks:
-            chunks = record_text(path, text, language).chunks
-            ranges = list(zip(chunks.starts, chunks.ends, strict=True))
-        counted = [Counter(terms("\n".join(lines[start:end]))) for start, end in ranges]
+        ranges = cut_lines(lines) if ablation.plain_chunks else _parsed(path, text).chunks
+        counted = []
+        for start, end in ranges:
+            counts = Counter(terms("\n".join(lines[start:end])))
+            counted.append(
+                sorted((vocabulary.setdefault(term, len(vocabulary)), times) for term, times in counts.items())
+            )
         tables[path] = ChunkTable(
             starts=np.array([start for start, _ in ranges], np.int32),
             ends=np.array([end for _, end in ranges], np.int32),
-            pointers=np.cumsum([0, *(len(counts) for counts in counted)]).astype(np.int32),
-            term_ids=text_index.ids_of(term for counts in counted for term in counts),
-            counts=np.array([count for counts in counted for count in counts.values()], np.int32),
+            pointers=np.cumsum([0, *map(len, counted)]).astype(np.int32),
+            term_ids=np.array([term for postings in counted for term, _ in postings], np.int32),
+            counts=np.array([times for postings in counted for _, times in postings], np.int32),
         )
+    text_index = TextIndex(vocabulary)
     text_index.add(tables)
     return text_index

@@ -127,12 +127,18 @@ def _ask(item: MaskedLine, retrieve: _Retrieve, tally: Tally, *, in_unseen: bool
         pieces = retrieve(item, budget)
         tally.milliseconds.append(1e3 * (time.process_time() - began))
         if in_unseen:
-            tally.unseen[budget].append(any(item.name in ANY_WORD.findall(piece.text) for piece in pieces))
+            tally.unseen[budget].append(holds_name(pieces, item))
         else:
-            tally.definitions[budget].append(_holds_definition(pieces, item))
+            tally.definitions[budget].append(holds_definition(pieces, item))
 
 
-def _holds_definition(pieces: Iterable[Piece], item: MaskedLine) -> bool:
+def holds_name(pieces: Iterable[Piece], item: MaskedLine) -> bool:
+    """Say whether the name asked for occurs in retrieved text."""
+    return any(item.name in ANY_WORD.findall(piece.text) for piece in pieces)
+
+
+def holds_definition(pieces: Iterable[Piece], item: MaskedLine) -> bool:
+    """Say whether a definition of the name asked for, or its signature, is in text from the file that defines it."""
     for piece in pieces:
         words = f" {' '.join(ANY_WORD.findall(piece.text))} "
         if any(place.path == piece.path and f" {place.words} " in words for place in item.definitions):

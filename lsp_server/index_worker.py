@@ -116,6 +116,8 @@ def _answer(repository: Repository, question: dict[str, Any], count_tokens: Call
                 return {"snippets": [asdict(snippet) for snippet in snippets]}
             case "update":
                 repository.update(question["path"], question["text"])
+                if question["text"] is not None:
+                    repository.note_edit(question["path"])
                 return {"holds": question["text"] is None and _holds(repository, question["path"])}
             case "remove":
                 repository.remove(question["path"])

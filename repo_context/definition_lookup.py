@@ -152,6 +152,8 @@ class _Lookup:
             for name, binding in _bound_names(item):
                 self._bindings.setdefault(name, []).append(binding)
         self._foreign = _foreign_names(imports, {item.statement.line for item in self._resolved})
+        written = {statement.line for statement in imports}
+        self._written = {id(item) for item in resolved if item.statement.line in written}
         self._imported_files = {item.target for item in self._resolved}
         before = cursor.prefix.rsplit("\n", LINES_BEFORE)[-LINES_BEFORE:]
         after = cursor.suffix.split("\n", LINES_AFTER)[:LINES_AFTER]
@@ -322,6 +324,9 @@ class _Lookup:
             if self._counts[name] > 1:
                 continue
             for binding in bindings:
+                if id(binding.resolved) not in self._written:
+                    # The graph also tells what a file uses without an import; that is used already.
+                    continue
                 located = self._exported(binding.resolved.target, binding.name) if binding.name else None
                 if located is not None:
                     yield Candidate(located=located, reason=f"imported {name}, not used yet", score=72)
