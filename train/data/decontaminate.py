@@ -155,12 +155,19 @@ def _texts(path: Path, fields: Sequence[str]) -> Iterator[str]:
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             content = file.read()
-        lines = [content] if path.suffix == ".json" else filter(bytes.strip, content.split(b"\n"))
-        rows = map(json.loads, lines)
+        rows = _rows(content)
         for row in rows:
             yield from _strings(row, fields or _FIELDS, named=bool(fields))
     except (OSError, EOFError, ValueError) as error:
         raise CorpusError(f"cannot read the benchmark {path}: {error}") from error
+
+
+def _rows(content: bytes) -> list[Any]:
+    """Read one JSON value, or one a line: files called `.json` hold either."""
+    try:
+        return [json.loads(content)]
+    except ValueError:
+        return [json.loads(line) for line in content.split(b"\n") if line.strip()]
 
 
 def _strings(value: Any, fields: Sequence[str], *, named: bool) -> Iterator[str]:

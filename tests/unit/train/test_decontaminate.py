@@ -66,10 +66,11 @@ def test_benchmarks_are_read_by_their_usual_fields(tmp_path: Path) -> None:
     rows = [{"task_id": "HumanEval/0", "prompt": "p " * 12, "canonical_solution": "s " * 12, "test": "t " * 12}]
     (tmp_path / "HumanEval.jsonl.gz").write_bytes(gzip.compress(b"".join(json.dumps(row).encode() for row in rows)))
     (tmp_path / "test.json").write_text(json.dumps({"examples": [{"input": "q " * 12, "target": "a " * 12, "n": 3}]}))
+    (tmp_path / "lines.json").write_text('{"question": "y y y y"}\n{"question": "z z z z"}\n')
     (tmp_path / "mine.jsonl").write_text('{"verse": "v v v v"}\n\n{"verse": "w w w w"}\n')
     texts = {(item.benchmark, item.text[:1]) for item in read_benchmarks([str(tmp_path)])}
     assert texts == {
-        ("HumanEval", "p"), ("HumanEval", "s"), ("test", "q"), ("test", "a"), ("mine", "v"), ("mine", "w"),
+        ("HumanEval", "p"), ("HumanEval", "s"), ("test", "q"), ("test", "a"), ("mine", "v"), ("mine", "w"), ("lines", "y"), ("lines", "z"),
     }  # fmt: skip
     named = [item.text[:1] for item in read_benchmarks([f"{tmp_path / 'HumanEval.jsonl.gz'}:test,prompt"])]
     assert sorted(named) == ["p", "t"]
