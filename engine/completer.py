@@ -26,6 +26,8 @@ from engine.prompt import Prompt, PromptParts, build, end_ids
 _FILE_CHARACTERS = 60_000
 """Characters of the open file counted on each side of the cursor: about 20 thousand tokens."""
 _LINES_PER_BLOCK = 24
+_CONTEXT_CHARACTERS = 600
+"""Characters before the cursor that surely hold the n-gram models' longest context."""
 
 
 class Source(Enum):
@@ -84,8 +86,8 @@ class Completer:
         prefix, suffix = _valid(request.prefix), _valid(request.suffix)
         healed = self._healing.heal(prefix)
         max_tokens = max(0, min(request.max_tokens, self._context_length // 4))
-        reserve = max_tokens + len(healed.removed.encode())  # at worst healing writes byte by byte
-        prompt = self._build_prompt(request, healed.prefix, suffix, reserve=reserve)
+        reserve = max_tokens + self._healing.longest_token  # at worst the first piece is spelled byte by byte
+        prompt = self._build_prompt(request, prefix, suffix, reserve=reserve)
         predictor = self._predictor(request, prompt, healed.prefix, suffix, reserve=reserve, cancelled=cancelled)
         built = time.perf_counter()
 
@@ -154,8 +156,9 @@ class Completer:
         return Predictor(
             network=network,
             cache=cache,
-            context=prompt.prefix_ids,
+            context=self._model.tokenizer.encode(prefix[-_CONTEXT_CHARACTERS:]),
             end_ids=self._end_ids,
+            healing=self._healing,
             cancelled=cancelled,
         )
 

@@ -58,9 +58,9 @@ def prefill(
 
 
 @torch.inference_mode()
-def decode(transformer: Transformer, kept: KeptTokens, token: int) -> Tensor:
-    """Read one token; return the logits [vocab_size] of the next."""
-    return _read(transformer, kept, [token], transformer.embed_tokens.weight.device)
+def decode(transformer: Transformer, kept: KeptTokens, tokens: Sequence[int]) -> Tensor:
+    """Read what was just chosen, mostly one token; return the logits [vocab_size] of the next."""
+    return _read(transformer, kept, tokens, transformer.embed_tokens.weight.device)
 
 
 def _read(transformer: Transformer, kept: KeptTokens, ids: Sequence[int], device: torch.device) -> Tensor:

@@ -2,8 +2,12 @@
 
 A cursor stands anywhere: after `self.fo`, or after the spaces of an indentation. The tokens on its left are then not
 those that the finished text will have, and a model that has never seen `fo` before `o` guesses badly (arXiv 2403.08688
-measures three orders of magnitude in the right token's probability). The prompt therefore ends a little earlier, and
+measures three orders of magnitude in the right token's probability). The context therefore ends a little earlier, and
 the first new tokens must begin with the bytes that were taken back.
+
+The n-gram models need this: they have only seen whole files. A network trained on character-level cuts has read
+prefixes that end anywhere, and middles that go on from there, so it reads the prefix as it is; `Healing.translate` says
+what its prediction of the next piece means for the tokens that write the taken bytes and that piece as one.
 """
 
 from bisect import bisect_left, bisect_right
@@ -14,6 +18,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from engine.decoding.sampling import Floats
 from engine.tokenizer import Tokenizer
 
 _MAX_TOKENS = 3
@@ -42,8 +47,11 @@ class Healing:
         table = sorted(entry for entry in table if entry[0])
         self._spellings = [spelling for spelling, _ in table]
         self._tokens = np.array([token for _, token in table], np.int64)
-        self._known = frozenset(self._spellings)
+        self.longest_token: int = max(map(len, self._spellings), default=0)
+        """Bytes of the longest token."""
+        self._known = dict(reversed(table))  # of two tokens for one spelling, the lower id
         self._find_candidates = lru_cache(256)(self._candidates)
+        self._find_translation = lru_cache(256)(self._translation)
 
     def candidates(self, remaining: bytes) -> npt.NDArray[np.int64]:
         """Return the ids of the tokens that may come next while `remaining` bytes must still be written.
@@ -71,6 +79,45 @@ class Healing:
             return HealedPrefix(prefix=prefix, removed="")
         removed = spelled[-taken:].decode("utf-8")
         return HealedPrefix(prefix=prefix[: -len(removed)], removed=removed)
+
+    def translate(self, network: Floats, remaining: bytes) -> Floats:
+        """Turn probabilities of what follows the cursor into probabilities of tokens that start earlier.
+
+        A token that writes `remaining` and then a piece is as likely as the piece. What is left over, pieces that no
+        such token holds, goes to the token that the tokenizer itself would write `remaining` with.
+
+        Args:
+            network: float32 [vocabulary_size], of the token behind the cursor.
+            remaining: the bytes before the cursor that are still to be written, not empty.
+        """
+        translation = self._find_translation(remaining)
+        translated = np.zeros_like(network)
+        translated[translation.tokens] = network[translation.pieces]
+        translated[translation.within] += max(0.0, 1.0 - float(translated.sum()))
+        return translated
+
+    def spell(self, piece: bytes) -> list[int]:
+        """Return the ids of a piece of text: the one token it is, or those the tokenizer gives."""
+        if not piece:
+            return []
+        token = self._known.get(piece)
+        return [token] if token is not None else self._tokenizer.encode(piece.decode("utf-8", errors="replace"))
+
+    def _translation(self, remaining: bytes) -> "_Translation":
+        low, high = self._range(remaining)
+        longer = [
+            (int(self._tokens[index]), self._known[self._spellings[index][len(remaining) :]])
+            for index in range(low, high)
+            if self._spellings[index][len(remaining) :] in self._known
+        ]
+        # A letter behind it keeps the tokenizer from merging the end of `remaining` in a way no code would.
+        canonical = self._tokenizer.encode(remaining.decode("utf-8", errors="replace") + "x")[0]
+        inside = remaining.startswith(self._tokenizer.token_bytes(canonical))
+        return _Translation(
+            tokens=np.array([token for token, _ in longer], np.int64),
+            pieces=np.array([piece for _, piece in longer], np.int64),
+            within=canonical if inside else int(self.candidates(remaining)[-1]),
+        )
 
     def _bytes_to_take(self, ids: Sequence[int]) -> int:
         pieces = [self._tokenizer.token_bytes(token) for token in ids[-_MAX_TOKENS:]]
@@ -112,6 +159,16 @@ class Healing:
         return False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Translation:
+    tokens: npt.NDArray[np.int64]
+    """Tokens that begin with the remaining bytes and go on."""
+    pieces: npt.NDArray[np.int64]
+    """For each, the token that its going on is."""
+    within: int
+    """The token that writes the remaining bytes, or their beginning, and nothing more."""
+
+
 class Rewriting:
     """Holds the first tokens of a completion to the bytes that were taken back, and hides those bytes."""
 
@@ -124,15 +181,20 @@ class Rewriting:
         self._stream = tokenizer.stream()
         self._end_ids = end_ids
 
+    @property
+    def remaining(self) -> bytes:
+        """What is still to be written again."""
+        return self._remaining
+
+    def beyond(self, token: int) -> bytes:
+        """Return the bytes that a token writes behind what was taken back."""
+        return self._tokenizer.token_bytes(token)[len(self._remaining) :]
+
     def candidates(self) -> npt.NDArray[np.int64]:
         """Return the ids that may come next: tokens that stand for text, and end marks; no other mark ever."""
         if self._remaining:
             return self._healing.candidates(self._remaining)
         return self._healing.text_and(tuple(self._end_ids))
-
-    def reaches_beyond(self, token: int) -> bool:
-        """Whether a token writes more than what was taken back."""
-        return len(self._tokenizer.token_bytes(token)) > len(self._remaining)
 
     def push(self, token: int) -> str:
         """Take the chosen token; return the text it adds behind what was taken back."""

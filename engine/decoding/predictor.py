@@ -9,6 +9,7 @@ from torch import Tensor
 
 from engine.cache_model import CacheModel
 from engine.decoding.generate import KeptTokens, decode, prefill
+from engine.decoding.healing import Healing
 from engine.decoding.sampling import Floats
 from engine.model.transformer import Transformer
 from engine.ngram import MAX_CONTEXT
@@ -34,47 +35,59 @@ class Predictor:
         cache: CacheModel | None,
         context: Sequence[int],
         end_ids: Sequence[int],
+        healing: Healing,
         cancelled: Callable[[], bool],
     ) -> None:
         """Take the sources.
 
         Args:
-            network: read first.
+            network: read first; its prompt ends at the cursor.
             cache: the n-gram models.
-            context: the tokens before the cursor, as the n-gram models see them.
+            context: the tokens before the cursor as the n-gram models see them: without what healing took back.
             end_ids: the end marks, about which the network alone decides.
+            healing: translates between the two.
             cancelled: asked between pieces of the prompt.
         """
         self._network = network
         self._cache = cache
         self._context = list(context[-MAX_CONTEXT:])
         self._end_ids = end_ids
+        self._healing = healing
         self._cancelled = cancelled
-        self._unread: int | None = None
+        self._logits: Tensor | None = None
+        self._unread: list[int] = []
         self.prefill_seconds = 0.0
 
-    def probabilities(self) -> Floats | None:
-        """Return the next token's probabilities, float32 [vocabulary_size], or None when cancelled in the prompt."""
+    def probabilities(self, remaining: bytes) -> Floats | None:
+        """Return the next token's probabilities, float32 [vocabulary_size], or None when cancelled in the prompt.
+
+        Args:
+            remaining: bytes before the cursor that the next tokens have to write again.
+        """
         if self._network is None:
             assert self._cache is not None
             return self._cache.mix_alone(self._context)
-        logits = self._logits(self._network)
+        logits = self._read(self._network)
         if logits is None:
             return None
         network: Floats = torch.softmax(logits.float(), dim=-1).cpu().numpy()
+        if remaining:
+            network = self._healing.translate(network, remaining)
         if self._cache is None:
             return network
         return self._cache.mix(self._context, network, end_ids=self._end_ids)
 
-    def append(self, token: int) -> None:
-        """Say which token was chosen; it is read when the next one is asked for."""
+    def append(self, token: int, beyond: bytes) -> None:
+        """Say which token was chosen, and what it writes behind the cursor; read when the next one is asked for."""
         self._context = [*self._context, token][-MAX_CONTEXT:]
-        self._unread = token
+        self._unread += self._healing.spell(beyond)
 
-    def _logits(self, network: NetworkReading) -> Tensor | None:
-        if self._unread is not None:
-            return decode(network.transformer, network.kept, self._unread)
-        began = time.perf_counter()
-        logits = prefill(network.transformer, network.kept, network.prompt_ids, self._cancelled)
-        self.prefill_seconds = time.perf_counter() - began
-        return logits
+    def _read(self, network: NetworkReading) -> Tensor | None:
+        if self._logits is None:
+            began = time.perf_counter()
+            self._logits = prefill(network.transformer, network.kept, network.prompt_ids, self._cancelled)
+            self.prefill_seconds = time.perf_counter() - began
+        elif self._unread:
+            self._logits = decode(network.transformer, network.kept, self._unread)
+            self._unread = []
+        return self._logits

@@ -46,7 +46,7 @@ def write(
     """
     new_tokens = 0
     while new_tokens < max_tokens:
-        probabilities = None if cancelled() else predictor.probabilities()
+        probabilities = None if cancelled() else predictor.probabilities(rewriting.remaining)
         if probabilities is None:
             yield Step(text="", log_probability=None, finish_reason=FinishReason.CANCELLED)
             return
@@ -56,11 +56,12 @@ def write(
         if token in end_ids:
             yield Step(text=stop.flush(), log_probability=log_probability, finish_reason=FinishReason.END_MARK)
             return
-        is_new = rewriting.reaches_beyond(token)
+        beyond = rewriting.beyond(token)
+        is_new = bool(beyond)
         new_tokens += is_new
         text, reason = stop.push(rewriting.push(token))
         yield Step(text=text, log_probability=log_probability if is_new else None, finish_reason=reason)
         if reason is not None:
             return
-        predictor.append(token)
+        predictor.append(token, beyond)
     yield Step(text="", log_probability=None, finish_reason=FinishReason.MAX_TOKENS)

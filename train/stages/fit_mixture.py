@@ -1,7 +1,9 @@
 """Fits how a finished network is mixed with the n-gram models, on repositories it was not trained on."""
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -82,29 +84,32 @@ def _record_repository(model: ServedModel, repository: Path, *, holes: int, seed
 
 
 def _record_hole(model: ServedModel, collection: NgramCollection, hole: RepositoryHole) -> Iterator[_Recorded]:
-    """Record each token of the rest of the line, from the first token boundary at or behind the cursor."""
+    """Record each token of the rest of the line as completing meets it.
+
+    The n-gram models see the tokens of the whole line, from the one that holds the cursor. The network has read the
+    prefix as it is, so of that first token it predicts the piece behind the cursor (`Healing.translate`).
+    """
     tokenizer = model.tokenizer
     _, _, typed = hole.prefix.rpartition("\n")
     line = tokenizer.encode(typed + hole.truth)
-    cut, reached = 0, 0
-    while reached < len(typed.encode()):
-        reached += len(tokenizer.token_bytes(line[cut]))
-        cut += 1
-    truth = line[cut : cut + _LONGEST_TRUTH]
-    if not truth:
+    ends = list(accumulate(len(tokenizer.token_bytes(token)) for token in line))
+    first = bisect_right(ends, len(typed.encode()))
+    if first == len(line):
         return
-    prefix = hole.prefix[: len(hole.prefix) - len(typed)] + tokenizer.decode(line[:cut])
-    before = [*tokenizer.encode(hole.prefix[: len(hole.prefix) - len(typed)]), *line[:cut]]
-    after = tokenizer.encode(hole.suffix)
+    piece = tokenizer.token_bytes(line[first])[len(typed.encode()) - ends[first] :]
+    pieces = [*tokenizer.encode(piece.decode("utf-8", errors="replace")), *line[first + 1 : first + _LONGEST_TRUTH]]
+    behind = line[first : first + _LONGEST_TRUTH]
+    if len(pieces) != len(behind):  # the first token's piece is no token of its own: leave it out
+        return
+    before = [*tokenizer.encode(hole.prefix[: len(hole.prefix) - len(typed)]), *line[:first]]
     cache = CacheModel(
         model.mixture,
-        file=NgramModel.of_documents([before, after], model.transformer.config.vocab_size),
+        file=NgramModel.of_documents([before, tokenizer.encode(hole.suffix)], model.transformer.config.vocab_size),
         collection=collection.model(excluding=hole.path),
     )
-    parts = PromptParts(path=hole.path, comment=hole.comment, prefix=prefix, suffix=hole.suffix)
-    network = _network_probabilities(model, parts, truth)
-    for index, token in enumerate(truth):
-        answers = cache.answers([*before, *truth[:index]])
+    network = _network_probabilities(model, hole, pieces)
+    for index, token in enumerate(behind):
+        answers = cache.answers([*before, *behind[:index]])
         yield _Recorded(
             network=network[index],
             collection=0.0 if answers.collection is None else float(answers.collection[token]),
@@ -115,9 +120,10 @@ def _record_hole(model: ServedModel, collection: NgramCollection, hole: Reposito
 
 
 @torch.no_grad()
-def _network_probabilities(model: ServedModel, parts: PromptParts, truth: Sequence[int]) -> list[float]:
+def _network_probabilities(model: ServedModel, hole: RepositoryHole, truth: Sequence[int]) -> list[float]:
     """Return p(token) / (1 - p(end marks)) for each true token, all in one pass."""
     settings = model.prompt_settings
+    parts = PromptParts(path=hole.path, comment=hole.comment, prefix=hole.prefix, suffix=hole.suffix)
     prompt = build(parts, settings, model.tokenizer, budget=settings.context_length - len(truth)).ids
     logits = model.transformer(torch.tensor([[*prompt, *truth[:-1]]]))[0, len(prompt) - 1 :]
     probabilities = torch.softmax(logits, dim=-1)

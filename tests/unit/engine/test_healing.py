@@ -1,5 +1,6 @@
 import random
 
+import numpy as np
 import pytest
 
 from engine.decoding.healing import Healing, Rewriting
@@ -89,9 +90,36 @@ def test_nothing_but_text_may_be_written_while_bytes_remain(tokenizer, healing):
     rewriting = Rewriting("self", healing, tokenizer, end_ids=(end,))
     assert end not in rewriting.candidates()
     for token in tokenizer.encode("self"):
-        assert not rewriting.reaches_beyond(token)
+        assert rewriting.beyond(token) == b""
         assert rewriting.push(token) == ""
     assert end in rewriting.candidates()
+
+
+def test_a_translated_prediction_keeps_its_mass_and_joins_what_can_be_joined(tokenizer, healing):
+    rng = np.random.default_rng(0)
+    joined = 0
+    for remaining in (b"    ", b" ", b"sel", b"    re", b"self."):
+        network = rng.random(tokenizer.vocab_size).astype(np.float32)
+        network /= network.sum()
+        translated = healing.translate(network, remaining)
+        assert translated.sum() == pytest.approx(1, abs=1e-5)
+        allowed = set(healing.candidates(remaining).tolist())
+        for token in np.flatnonzero(translated).tolist():
+            assert token in allowed
+            piece = tokenizer.token_bytes(token).removeprefix(remaining)
+            if tokenizer.token_bytes(token).startswith(remaining) and piece:
+                (expected,) = (network[t] for t in range(len(network)) if tokenizer.token_bytes(t) == piece)
+                assert translated[token] == expected
+                joined += 1
+    assert joined > 5
+
+
+def test_a_piece_is_spelled_as_the_one_token_it_is(tokenizer, healing):
+    for token in range(tokenizer.vocab_size):
+        if piece := tokenizer.token_bytes(token):
+            assert [tokenizer.token_bytes(part) for part in healing.spell(piece)] == [piece]
+    assert healing.spell(b"") == []
+    assert tokenizer.decode(healing.spell("größer".encode())) == "größer"
 
 
 def test_no_mark_but_an_end_mark_is_ever_a_candidate(tokenizer, healing):
