@@ -32,7 +32,7 @@ from repo_context.languages import Language, language_of
 from repo_context.parse_pool import parse_files
 from repo_context.rank import Index, rank
 from repo_context.recent_files import RecentFiles
-from repo_context.resolvers import is_settings_file
+from repo_context.resolvers import build_settings, is_settings_file
 from repo_context.scan import IGNORE_FILES, ScannedFile, Scanner
 from repo_context.snippet import Cursor, ImportEdge, IndexedFile, IndexProgress, IndexSummary, Snippet
 from repo_context.steady_selection import SteadySelection
@@ -474,7 +474,8 @@ class Repository:
 
     def _read_settings(self) -> None:
         """Give the import graph the texts of the files that module resolution depends on."""
-        self._graph.set_settings({path: text for path in self._settings_paths() if (text := self._read(path))})
+        indexed = {path: text for path in self._settings_paths() if (text := self._read(path))}
+        self._graph.set_settings({**build_settings(self.root), **indexed})
 
     def _settings_paths(self) -> Iterable[str]:
         return [path for path in self._files if is_settings_file(path)]

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 
 from repo_context.resolvers.bash import BashResolver
-from repo_context.resolvers.c import CResolver
+from repo_context.resolvers.c import CResolver, build_settings
 from repo_context.resolvers.csharp import CSharpResolver
 from repo_context.resolvers.file_table import FileTable, ResolvedImport, Resolver, SourceFile, exported_names
 from repo_context.resolvers.go import GoResolver
@@ -17,7 +17,16 @@ from repo_context.resolvers.ruby import RubyResolver
 from repo_context.resolvers.rust import RustResolver
 from repo_context.resolvers.swift import SwiftResolver
 
-__all__ = ["RESOLVERS", "FileTable", "ResolvedImport", "Resolver", "SourceFile", "exported_names", "is_settings_file"]
+__all__ = [
+    "RESOLVERS",
+    "FileTable",
+    "ResolvedImport",
+    "Resolver",
+    "SourceFile",
+    "build_settings",
+    "exported_names",
+    "is_settings_file",
+]
 
 RESOLVERS: Mapping[str, type[Resolver]] = {
     "python": PythonResolver,

@@ -4,6 +4,7 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 from posixpath import normpath
 
 from repo_context.resolvers.file_table import FileTable, ResolvedImport, join, whole
@@ -11,6 +12,9 @@ from repo_context.resolvers.settings_text import mapping, read_json, text, texts
 from repo_context.syntax import Import
 
 _ROOT_OPTIONS = ("-I", "-iquote", "-isystem", "-idirafter", "/I")
+
+_COMPILE_COMMANDS = ("compile_commands.json", "build/compile_commands.json")
+MAX_COMPILE_COMMANDS_BYTES = 16 * 1_048_576
 
 
 class CResolver:
@@ -50,6 +54,20 @@ class CResolver:
             counted = Counter(root for roots in self._roots_of.values() for root in roots)
             self._common = tuple(root for root, _ in counted.most_common())
         return self._roots_of.get(path, self._common)
+
+
+def build_settings(root: Path) -> dict[str, str]:
+    """Return path → text of the compile commands in a repository, which are often ignored or too large to index."""
+    found = {}
+    for path in _COMPILE_COMMANDS:
+        file = root / path
+        try:
+            inside = file.resolve().is_relative_to(root)
+            if inside and file.is_file() and file.stat().st_size <= MAX_COMPILE_COMMANDS_BYTES:
+                found[path] = file.read_text(encoding="utf-8", errors="replace")
+        except (OSError, RuntimeError):
+            continue
+    return found
 
 
 def _compile_commands(table: FileTable) -> dict[str, tuple[str, ...]]:

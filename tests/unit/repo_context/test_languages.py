@@ -1,5 +1,9 @@
 import doctest
 import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +18,7 @@ from repo_context.languages import (
     load_query,
     missing_grammars,
 )
+from repo_context.repository import Repository
 
 
 @pytest.mark.parametrize("language", PARSED_LANGUAGES, ids=lambda language: language.name)
@@ -54,6 +59,11 @@ def test_a_missing_grammar_is_an_error_that_says_what_to_install():
         ("Dockerfile", "dockerfile"),
         ("CMakeLists.txt", "cmake"),
         ("notes.md", "markdown"),
+        ("study.ipynb", "jupyter"),
+        ("a.kts", "kotlin"),
+        ("a.swift", "swift"),
+        ("build.sbt", "scala"),
+        ("init.lua", "lua"),
     ],
 )
 def test_a_language_is_known_by_file_name_or_extension(path, name):
@@ -73,8 +83,49 @@ def test_names_of_languages_are_unique():
     assert len(names) == len(set(names))
 
 
-@pytest.mark.parametrize("module", ["dependency_order", "file_record", "import_graph", "languages", "syntax", "terms"])
+@pytest.mark.parametrize(
+    "module",
+    ["dependency_order", "file_record", "import_graph", "languages", "notebook", "resolvers", "syntax", "terms"],
+)
 def test_examples_in_docstrings_hold(module):
     results = doctest.testmod(importlib.import_module(f"repo_context.{module}"))
     assert results.attempted > 0
     assert results.failed == 0
+
+
+OFFLINE = """
+import sys
+def refuse(event, arguments):
+    if event.startswith("socket."):
+        raise OSError("the network is cut")
+sys.addaudithook(refuse)
+from repo_context.languages import PARSED_LANGUAGES, load_query, missing_grammars
+assert missing_grammars() == ()
+print(sum(load_query(language.grammar).pattern_count for language in PARSED_LANGUAGES))
+"""
+
+
+def test_every_grammar_loads_with_the_network_cut(tmp_path):
+    root = Path(__file__).parents[3]
+    command = [sys.executable, "-P", "-c", OFFLINE]
+    environment = {**os.environ, "PYTHONPATH": str(root), "HOME": str(tmp_path)}
+    answer = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert int(answer.stdout) > 300
+
+
+def test_a_language_whose_grammar_is_missing_is_searched_as_text_and_reported(monkeypatch, tmp_path):
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "tree.lua").write_text("function grow() end\n")
+    monkeypatch.setitem(sys.modules, "tree_sitter_lua", None)
+    load_grammar.cache_clear()
+    load_query.cache_clear()
+    try:
+        with Repository.open(root, index_folder=tmp_path / "index") as repository:
+            assert [file.path for file in repository.files()] == ["tree.lua"]
+            (reason,) = repository.summary().skipped
+            assert "pip install tree-sitter-lua" in reason
+            assert any("tree-sitter-lua" in message for message in missing_grammars())
+    finally:
+        load_grammar.cache_clear()
+        load_query.cache_clear()

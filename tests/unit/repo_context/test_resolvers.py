@@ -5,7 +5,8 @@ import pytest
 
 from repo_context.import_graph import ImportGraph
 from repo_context.languages import PARSED_LANGUAGES
-from repo_context.resolvers import RESOLVERS
+from repo_context.repository import Repository
+from repo_context.resolvers import RESOLVERS, build_settings
 from tests.support.import_samples import graph_of, samples, shown_definitions, shown_edges
 
 SAMPLES = samples()
@@ -135,3 +136,23 @@ def test_an_empty_graph_answers():
     assert graph.imports_of("nowhere.py") == ()
     assert graph.resolve("nowhere.unknown", ()) == []
     graph.remove("nowhere.py")
+
+
+def test_compile_commands_of_an_ignored_build_folder_are_read(tmp_path):
+    root = tmp_path / "root"
+    for path, text in {
+        ".gitignore": "build/\n",
+        "a.c": "#include <q.h>\n",
+        "deep/inc/q.h": "",
+        "build/compile_commands.json": json.dumps(
+            [{"directory": "/w/build", "file": "../a.c", "command": "cc -I../deep/inc ../a.c"}]
+        ),
+    }.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(text)
+    with Repository.open(root, index_folder=tmp_path / "index") as repository:
+        assert repository.depends_on()["a.c"] == ["deep/inc/q.h"]
+    outside = tmp_path / "elsewhere.json"
+    (root / "build/compile_commands.json").rename(outside)
+    (root / "build/compile_commands.json").symlink_to(outside)
+    assert build_settings(root.resolve()) == {}
