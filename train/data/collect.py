@@ -8,6 +8,7 @@ their language is asked for.
 
 import gzip
 import json
+import os
 import re
 import subprocess
 import tarfile
@@ -245,8 +246,12 @@ def _git_files(repository: Path, commit: str, reader: "_BlobReader", tally: Tall
         except UnicodeDecodeError:
             tally.drop_unread(STEP, SkipReason.ODD_NAME.value)
             continue
-        link = SkipReason.SYMLINK.value if fields[0] == b"120000" else None
-        reason = link or _rejected(path, int(fields[3]))
+        if fields[0] == b"120000":
+            reason: str | None = SkipReason.SYMLINK.value
+        elif not fields[3].isdigit():  # a partial clone lists objects that it does not hold
+            reason = "missing from the git repository"
+        else:
+            reason = _rejected(path, int(fields[3]))
         if reason is not None:
             tally.drop_unread(STEP, reason)
         else:
@@ -257,12 +262,17 @@ def _git(repository: Path, *arguments: str) -> bytes:
     try:
         # safe.directory: reading another user's repository runs none of its hooks.
         command = ["git", "-c", "safe.directory=*", "-C", str(repository), *arguments]
-        return subprocess.run(command, check=True, capture_output=True).stdout
+        return subprocess.run(command, check=True, capture_output=True, env=_environment()).stdout
     except FileNotFoundError as error:
         raise CorpusError("git is not installed: install it, or give a folder instead of a commit") from error
     except subprocess.CalledProcessError as error:
         message = error.stderr.decode("utf-8", "replace").strip().splitlines()
         raise CorpusError(f"git cannot read {repository}: {message[-1] if message else 'unknown error'}") from error
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment for git: a partial clone must not fetch what it lacks, file by file."""
+    return os.environ | {"GIT_NO_LAZY_FETCH": "1", "GIT_TERMINAL_PROMPT": "0"}
 
 
 class _BlobReader:
@@ -277,7 +287,11 @@ class _BlobReader:
         if self._process is None:
             command = ["git", "-c", "safe.directory=*", "-C", str(self._repository), "cat-file", "--batch"]
             self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=_environment(),
             )
         asked, answered = self._process.stdin, self._process.stdout
         assert asked is not None

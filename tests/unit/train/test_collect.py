@@ -96,6 +96,20 @@ def test_every_kind_of_repository_gives_the_same_documents(make, tmp_path: Path)
     assert "a_secret" not in json.dumps(tally.to_json())
 
 
+def test_a_clone_that_lacks_objects_gives_what_it_has(tmp_path: Path) -> None:
+    root = Path(_bare(tmp_path))
+    blob = _git(root, "rev-parse", "HEAD:a.py")
+    packed = list((root / "objects" / "pack").glob("*.pack"))
+    for pack in packed:  # loose objects can be taken away one by one
+        moved = pack.rename(tmp_path / pack.name)
+        with moved.open("rb") as stream:
+            subprocess.run(["git", "-C", str(root), "unpack-objects", "-q"], check=True, stdin=stream)
+    (root / "objects" / blob[:2] / blob[2:]).unlink()
+    tally = Tally()
+    assert [item.path for item in collect([root], ["python"], tally)] == ["pkg/b.py"]
+    assert tally.reasons()["missing from the git repository"] == 1
+
+
 def _rows(names: tuple[str, str, str]) -> list[dict[str, str]]:
     repository, path, text = names
     return [
