@@ -31,7 +31,7 @@ class SkipReason(Enum):
     """Why a file is not in the index; the value is what a person reads in the summary."""
 
     ALWAYS_SKIPPED_FOLDER = "folder that is never indexed (.git, node_modules, virtual environments, caches)"
-    IGNORED = "ignored by .gitignore, .midfillignore or .git/info/exclude"
+    IGNORED = "ignored by .gitignore, .midfillignore, .git/info/exclude or your global excludes"
     SECRET = "may hold secrets (.env, keys, credentials)"  # noqa: S105 -- a reason, not a password
     UNKNOWN_LANGUAGE = "no known language"
     NOT_A_NOTEBOOK = "notebook that cannot be read"
@@ -77,7 +77,6 @@ class FileRecord:
     """Definitions, references and imports once more, as `pack_syntax` writes them."""
     chunks: ChunkTable
     packages: tuple[str, ...] = ()
-    """Why the file is indexed as plain text although its language is parsed; empty otherwise."""
     """`FileSyntax.packages`."""
     unparsed: str = ""
     """Why the file is indexed as plain text although its language is parsed; empty otherwise."""
@@ -238,6 +237,8 @@ def source_of(path: str, text: str) -> str | SkipReason:
 
 def decode(content: bytes) -> str | SkipReason:
     """Decode a file as UTF-8, with or without a byte order mark, or say why it is no text."""
+    if len(content) > MAX_NOTEBOOK_BYTES:
+        return SkipReason.TOO_LARGE
     if b"\0" in content[:8192]:
         return SkipReason.BINARY
     try:

@@ -33,7 +33,7 @@ from repo_context.parse_pool import parse_files
 from repo_context.rank import Index, rank
 from repo_context.recent_files import RecentFiles
 from repo_context.resolvers import build_settings, is_settings_file
-from repo_context.scan import IGNORE_FILES, ScannedFile, Scanner
+from repo_context.scan import IGNORE_FILES, Scan, ScannedFile, Scanner
 from repo_context.snippet import Cursor, ImportEdge, IndexedFile, IndexProgress, IndexSummary, Snippet
 from repo_context.steady_selection import SteadySelection
 from repo_context.store import Stamp, Store, StoredFile, default_index_folder
@@ -142,7 +142,7 @@ class Repository:
         if relative is None:
             return
         if PurePosixPath(relative).name in IGNORE_FILES:
-            self._apply_new_rules()
+            self.refresh()
         judged = self._scanner.judge_file(relative)
         if isinstance(judged, SkipReason):
             self._take_out(relative)
@@ -152,6 +152,20 @@ class Repository:
             self._update_from_text(judged, text)
         if is_settings_file(relative):
             self._read_settings()
+
+    def refresh(self) -> None:
+        """Look at the whole folder again, with fresh ignore rules, and index what came, went, moved or changed.
+
+        For when much may have changed at once: another branch, new ignore rules, a rename. Unsaved text stays.
+        """
+        scan = self._scanner.scan()
+        present = {file.path: file for file in scan.files}
+        for path in [path for path in self._files if path not in present]:
+            if self._files[path].text is None or isinstance(self._scanner.judge_file(path), SkipReason):
+                self._take_out(path)
+        self._skipped = Counter()
+        self._parse(self._changed(scan), None)
+        self._read_settings()
 
     def remove(self, path: str | Path) -> None:
         """Take a file out of the index; nothing happens when it is not in."""
@@ -254,22 +268,11 @@ class Repository:
     def _bring_up_to_date(self, on_progress: ProgressCallback | None) -> None:
         scan = self._scanner.scan()
         try:
-            unchanged = self._load(scan.files)
+            self._load(scan.files)
         except CorruptIndexError:
             self._store.start_over(self.root)
             self._forget_all()
-            unchanged = set()
-        known_skips = self._store.skipped()
-        reasons = [reason for reason, count in scan.skipped.items() for _ in range(count)]
-        pending = []
-        for file in scan.files:
-            skip = known_skips.get(file.path)
-            if skip is not None and (skip.mtime_ns, skip.size) == (file.mtime_ns, file.size):
-                reasons.append(skip.reason)
-            elif file.path not in unchanged:
-                pending.append(file)
-        self._skipped = Counter(reason.value for reason in reasons)
-        self._parse(pending, on_progress)
+        self._parse(self._changed(scan), on_progress)
         self._compact()
         self._read_settings()
 
@@ -278,8 +281,22 @@ class Repository:
         self._counter = TermCounter(self._text.vocabulary)
         self._files.clear()
 
-    def _load(self, files: Sequence[ScannedFile]) -> set[str]:
-        """Take over from disk what is still true there; forget files that are gone. Returns the paths taken over."""
+    def _changed(self, scan: Scan) -> list[ScannedFile]:
+        """Return the files that are not in the index as they are now, and count those that are known to be left out."""
+        known_skips = self._store.skipped()
+        for reason, count in scan.skipped.items():
+            self._skipped[reason.value] += count
+        changed = []
+        for file in scan.files:
+            held, skip = self._files.get(file.path), known_skips.get(file.path)
+            if skip is not None and (skip.mtime_ns, skip.size) == (file.mtime_ns, file.size):
+                self._skipped[skip.reason.value] += 1
+            elif held is None or (held.text is None and not _is_same(held, file)):
+                changed.append(file)
+        return changed
+
+    def _load(self, files: Sequence[ScannedFile]) -> None:
+        """Take over from disk what is still true there; forget files that are gone."""
         present = {file.path: file for file in files}
         for _ in range(READ_TRIES):
             try:
@@ -290,7 +307,6 @@ class Repository:
         else:
             raise CorruptIndexError("another process replaces the index faster than it can be read")
         self._store.note(removed=[*gone, *(path for path in self._store.skipped() if path not in present)])
-        return set(self._files)
 
     def _load_once(self, present: Mapping[str, ScannedFile]) -> list[str]:
         """Fill the empty indexes with what is stored of files that are unchanged; returns the paths of those gone."""
@@ -340,6 +356,8 @@ class Repository:
                 if on_progress is not None:
                     on_progress(IndexProgress(done=done, total=len(jobs), path=result.path))
         self._take_in(batch)
+        for path in [item.path for item in skipped if item.path in self._files]:
+            self._take_out(path)
         self._store.note(
             removed=[item.path for item in skipped],
             skipped=[item for item in skipped if item.mtime_ns],
@@ -465,13 +483,6 @@ class Repository:
         self._text.add({record.path: record.chunks})
         self._hold(record, text=source)
 
-    def _apply_new_rules(self) -> None:
-        """Take out what changed ignore files now exclude; what they newly admit comes in at the next open."""
-        self._scanner.forget_rules()
-        for path in list(self._files):
-            if isinstance(self._scanner.judge_file(path), SkipReason):
-                self._take_out(path)
-
     def _read_settings(self) -> None:
         """Give the import graph the texts of the files that module resolution depends on."""
         indexed = {path: text for path in self._settings_paths() if (text := self._read(path))}
@@ -562,7 +573,7 @@ class Repository:
         return "/".join(parts)
 
 
-def _is_same(stamp: Stamp, file: ScannedFile) -> bool:
+def _is_same(stamp: Stamp | _Held, file: ScannedFile) -> bool:
     return (stamp.mtime_ns, stamp.size, stamp.language) == (file.mtime_ns, file.size, file.language.name)
 
 

@@ -86,6 +86,7 @@ class Scanner:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._root_text = str(root).rstrip("/")
         self._rules: dict[str, tuple[_Rules, ...]] = {}
 
     def scan(self) -> Scan:
@@ -114,51 +115,62 @@ class Scanner:
         parts = PurePosixPath(path).parts
         for depth in range(1, len(parts)):
             folder = "/".join(parts[:depth])
-            reason = self._judge_folder(self._root / folder, folder)
+            reason = self._judge_folder(folder)
             if reason is not None:
                 return reason
-        return self._judge(self._root / path, path, _status(self._root / path))
+        return self._judge(f"{self._root_text}/{path}", path, _status(self._root / path))
 
     def forget_rules(self) -> None:
         """Read ignore files anew when they are next needed."""
         self._rules.clear()
 
-    def _walk(self, skipped: Counter[SkipReason]) -> Iterator[tuple[Path, str, os.stat_result | None]]:
-        """Yield every file below the root; folders that are left out are counted here."""
+    def _walk(self, skipped: Counter[SkipReason]) -> Iterator[tuple[str, str, os.stat_result | None]]:
+        """Yield (absolute path, path, status) of every file below the root; folders left out are counted here."""
         pending = [""]
         while pending:
             folder = pending.pop()
             try:
-                with os.scandir(self._root / folder) as listing:
-                    entries = sorted(listing, key=lambda entry: entry.name)
+                with os.scandir(f"{self._root_text}/{folder}") as listing:
+                    entries = sorted(listing, key=_name)
             except OSError:
                 skipped[SkipReason.UNREADABLE] += 1
                 continue
+            names = set(map(_name, entries))
+            if folder and not names.isdisjoint(FOLDER_MARKS):
+                skipped[SkipReason.ALWAYS_SKIPPED_FOLDER] += 1
+                continue
+            if folder and names.isdisjoint(IGNORE_FILES):
+                # Nothing of its own: the rules around it hold, and no file has to be looked for.
+                self._rules[folder] = self._rules_for(folder.rpartition("/")[0])
             for entry in entries:
                 path = f"{folder}/{entry.name}" if folder else entry.name
                 if not entry.is_dir(follow_symlinks=False):
-                    yield Path(entry.path), path, _entry_status(entry)
-                elif reason := self._judge_folder(Path(entry.path), path):
+                    yield entry.path, path, _entry_status(entry)
+                elif reason := self._judge_name_of_folder(path):
                     skipped[reason] += 1
                 else:
                     pending.append(path)
 
-    def _judge_folder(self, absolute: Path, path: str) -> SkipReason | None:
-        if PurePosixPath(path).name in NEVER_INDEXED_FOLDERS:
-            return SkipReason.ALWAYS_SKIPPED_FOLDER
+    def _judge_folder(self, path: str) -> SkipReason | None:
+        absolute = self._root / path
         if absolute.is_symlink():
             return self._judge_link(absolute)
         if any((absolute / mark).exists() for mark in FOLDER_MARKS):
             return SkipReason.ALWAYS_SKIPPED_FOLDER
+        return self._judge_name_of_folder(path)
+
+    def _judge_name_of_folder(self, path: str) -> SkipReason | None:
+        if path.rpartition("/")[2] in NEVER_INDEXED_FOLDERS:
+            return SkipReason.ALWAYS_SKIPPED_FOLDER
         return SkipReason.IGNORED if self._is_ignored(f"{path}/") else None
 
-    def _judge(self, absolute: Path, path: str, status: os.stat_result | None) -> ScannedFile | SkipReason:
+    def _judge(self, absolute: str, path: str, status: os.stat_result | None) -> ScannedFile | SkipReason:
         """Decide by name, then by ignore rules, then by what the file system says."""
-        name = PurePosixPath(path).name.lower()
+        name = path.rpartition("/")[2].lower()
         if _SECRET.match(name):
             return SkipReason.SECRET
         if status is not None and stat.S_ISLNK(status.st_mode):
-            return self._judge_link(absolute)
+            return self._judge_link(Path(absolute))
         if name in LOCK_FILES:
             return SkipReason.GENERATED
         language = language_of(path)
@@ -218,16 +230,54 @@ class _Rules:
 
 
 def _rules_above(root: Path) -> Iterator[_Rules]:
-    """Yield the rules that come from the git repository around the root: info/exclude, and folders above."""
+    """Yield the rules that git takes from elsewhere: global excludes, info/exclude, and folders above the root."""
     top = next((folder for folder in (root, *root.parents) if (folder / ".git").exists()), None)
     if top is None:
+        yield from _read_rules(_global_excludes(None), "", "")
         return
-    prefix = root.relative_to(top).as_posix()
-    yield from _read_rules(_git_folder(top) / "info" / "exclude", "" if prefix == "." else f"{prefix}/", "")
+    prefix = "" if root == top else f"{root.relative_to(top).as_posix()}/"
+    git_folder = _git_folder(top)
+    yield from _read_rules(_global_excludes(git_folder), prefix, "")
+    yield from _read_rules(git_folder / "info" / "exclude", prefix, "")
     if top == root:
         return
     for folder in reversed([parent for parent in root.parents if parent.is_relative_to(top)]):
         yield from _folder_rules(folder, prefix=f"{root.relative_to(folder).as_posix()}/", below="")
+
+
+_SECTION = re.compile(r"\s*\[\s*([^\]\s]+)[^\]]*\]\s*")
+_EXCLUDES_FILE = re.compile(r"\s*excludesfile\s*=\s*(.*?)\s*", re.IGNORECASE)
+
+
+def _global_excludes(git_folder: Path | None) -> Path:
+    """Return the user's own ignore file, as git's `core.excludesFile` names it, or where git looks without one."""
+    home = Path.home()
+    configured = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config") / "git"
+    named = None
+    for settings in (configured / "config", home / ".gitconfig", *([git_folder / "config"] if git_folder else [])):
+        named = _excludes_file(settings) or named
+    if named is None:
+        return configured / "ignore"
+    return Path(named).expanduser() if named.startswith("~") else home / named
+
+
+def _excludes_file(settings: Path) -> str | None:
+    """Return `core.excludesFile` of one git configuration file; the last setting counts."""
+    try:
+        lines = settings.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
+    section, found = "", None
+    for line in lines:
+        if heading := _SECTION.fullmatch(line):
+            section = heading.group(1).lower()
+        elif section == "core" and (setting := _EXCLUDES_FILE.fullmatch(line)):
+            found = setting.group(1).strip('"')
+    return found
+
+
+def _name(entry: "os.DirEntry[str]") -> str:
+    return entry.name
 
 
 def _git_folder(top: Path) -> Path:

@@ -129,6 +129,11 @@ class TextIndex:
             for number in range(file.chunks)
         ]
 
+    def chunk_lines(self) -> list[tuple[int, int]]:
+        """Return first line and one past the last, 0-based, of every slot's chunk."""
+        used = self._slots.used
+        return list(zip(self._slots.starts[:used].tolist(), self._slots.ends[:used].tolist(), strict=True))
+
     def compact(self) -> tuple[Base, list[str]]:
         """Make one base of all that is alive and rest on it; returns it with the paths of its files, in its order."""
         self._settle()
@@ -319,18 +324,20 @@ class TextIndex:
         slots = np.flatnonzero(scores >= top * CANDIDATE_SHARE)
         if len(slots) < limit:
             slots = np.flatnonzero(scores > 0)
-        candidates = scores[slots]
+        # The last bits depend on the order in which terms were first seen; equal chunks must tie all the same.
+        candidates = np.round(scores[slots], 9)
         wanted = min(limit, len(slots))
         # Everything that ties with the last place competes for it, so that path and line decide, not slot numbers.
         threshold = np.partition(candidates, len(candidates) - wanted)[len(candidates) - wanted]
+        best = candidates >= threshold
         hits = [
             Hit(
                 path=self._slots.paths[self._slots.owners[slot]],
                 start_line=int(self._slots.starts[slot]),
                 end_line=int(self._slots.ends[slot]),
-                score=float(scores[slot]),
+                score=score,
             )
-            for slot in slots[candidates >= threshold]
+            for slot, score in zip(slots[best].tolist(), candidates[best].tolist(), strict=True)
         ]
         return sorted(hits, key=lambda hit: (-hit.score, hit.path, hit.start_line))[:wanted]
 

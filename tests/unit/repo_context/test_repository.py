@@ -274,11 +274,12 @@ def test_a_file_that_turns_bad_or_vanishes_is_taken_out(reopen, root):
     assert paths(repository) == ["README.md", "app/__init__.py", "web/index.ts"]
 
 
-def test_new_ignore_rules_take_files_out(reopen, root):
+def test_new_ignore_rules_take_files_out_and_let_others_in(reopen, root):
     repository = reopen()
     write(root, {".gitignore": "web/\n"})
     repository.update(".gitignore")
-    assert paths(repository) == INDEXED[:4]
+    assert paths(repository) == [*INDEXED[:4], "build/out.py"]
+    assert paths(reopen()) == [*INDEXED[:4], "build/out.py"]
 
 
 def test_new_settings_change_what_imports_lead_to(reopen, root):

@@ -167,3 +167,43 @@ def test_files_beyond_the_limit_are_counted(tmp_path, monkeypatch):
     files, skipped = scanned(tmp_path)
     assert len(files) == 2
     assert Counter(skipped) == {SkipReason.TOO_MANY: 3}
+
+
+GLOBAL_EXCLUDES = {
+    "where git looks by itself": {".config/git/ignore": "mine.py\n"},
+    "named in .gitconfig": {".gitconfig": "[core]\n\texcludesFile = ~/own\n", "own": "mine.py\n"},
+    "relative to the home": {".gitconfig": '[user]\nname = x\n[core]\nexcludesfile = "own"\n', "own": "mine.py\n"},
+    "named in git/config": {".config/git/config": "[core]\n  excludesFile=~/own\n", "own": "mine.py\n"},
+    "the last one named counts": {
+        ".config/git/config": "[core]\nexcludesFile=~/other\n",
+        "other": "kept.py\n",
+        ".gitconfig": "[core]\nexcludesFile=~/own\n",
+        "own": "mine.py\n",
+    },
+}
+
+
+@pytest.mark.parametrize("files", GLOBAL_EXCLUDES.values(), ids=GLOBAL_EXCLUDES)
+def test_the_users_own_excludes_hold_in_every_repository(tmp_path, monkeypatch, files):
+    home, root = tmp_path / "home", tmp_path / "root"
+    for path, text in {**files, "../root/mine.py": "", "../root/kept.py": "", "../root/.git/HEAD": ""}.items():
+        (home / path).parent.mkdir(parents=True, exist_ok=True)
+        (home / path).write_text(text)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    assert [file.path for file in Scanner(root).scan().files] == ["kept.py"]
+
+
+def test_a_repository_has_the_last_word_over_the_users_own_excludes(tmp_path, monkeypatch):
+    home, root = tmp_path / "home", tmp_path / "root"
+    for file, text in {
+        home / "own": "a.py\nb.py\n",
+        root / ".git" / "config": f"[core]\nexcludesFile = {home / 'own'}\n",
+        root / ".gitignore": "!a.py\n",
+        root / "a.py": "",
+        root / "b.py": "",
+    }.items():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    monkeypatch.setenv("HOME", str(home))
+    assert [file.path for file in Scanner(root).scan().files] == ["a.py"]
