@@ -9,7 +9,7 @@ an import (same package, included header), classes whose members the file uses, 
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -151,9 +151,9 @@ class _Lookup:
         for item in self._resolved:
             for name, binding in _bound_names(item):
                 self._bindings.setdefault(name, []).append(binding)
-        self._foreign = _foreign_names(imports, {item.statement.line for item in self._resolved})
-        written = {statement.line for statement in imports}
-        self._written = {id(item) for item in resolved if item.statement.line in written}
+        # A namesake in the repository is not what an import from outside it means.
+        self._foreign = _names_bound_by(imports, {item.statement.line for item in self._resolved})
+        self._written = _names_bound_by(imports, frozenset())
         self._imported_files = {item.target for item in self._resolved}
         before = cursor.prefix.rsplit("\n", LINES_BEFORE)[-LINES_BEFORE:]
         after = cursor.suffix.split("\n", LINES_AFTER)[:LINES_AFTER]
@@ -166,7 +166,9 @@ class _Lookup:
         members = self._members()
         for place, name in enumerate(self._near):
             score = 80 - min(place, 60) / 3
-            yield from self._of_name(name, members.get(name, ()), score)
+            # The graph also binds names that no import statement holds: those of the same or of an imported package.
+            bound_score = score if name in self._written else score - 20
+            yield from self._of_name(name, members.get(name, ()), bound_score)
             yield from self._type_of_variable(name, score - 5)
         yield from self._unused_imports()
         for place, base in enumerate(self._bases):
@@ -321,12 +323,9 @@ class _Lookup:
     def _unused_imports(self) -> Iterator[Candidate]:
         """Yield imported names that nothing uses yet: what they are imported for is often being written."""
         for name, bindings in self._bindings.items():
-            if self._counts[name] > 1:
+            if self._counts[name] > 1 or name not in self._written:
                 continue
             for binding in bindings:
-                if id(binding.resolved) not in self._written:
-                    # The graph also tells what a file uses without an import; that is used already.
-                    continue
                 located = self._exported(binding.resolved.target, binding.name) if binding.name else None
                 if located is not None:
                     yield Candidate(located=located, reason=f"imported {name}, not used yet", score=72)
@@ -540,7 +539,7 @@ def _bound_names(item: ResolvedImport) -> Iterator[tuple[str, _Binding]]:
             yield imported.alias, _Binding(resolved=item, name=imported.name)
     if statement.alias:
         yield statement.alias, _Binding(resolved=item, name=_class_name(item.target, module_path[-1]))
-    elif not statement.names and module_path[-1]:
+    elif module_path[-1] and (not statement.names or item.target.endswith(".go")):
         yield module_path[-1], _Binding(resolved=item, name=_class_name(item.target, module_path[-1]))
 
 
@@ -562,11 +561,11 @@ def _passes_on(item: ResolvedImport, name: str) -> bool:
     return item.statement.wildcard or any(imported.alias == name for imported in item.statement.names)
 
 
-def _foreign_names(imports: Sequence[Import], resolved_lines: set[int]) -> set[str]:
-    """Return names that imports from outside the repository bind: a namesake in it is not what they mean."""
+def _names_bound_by(imports: Sequence[Import], without_lines: Set[int]) -> set[str]:
+    """Return the names that import statements bind, but for those of some lines."""
     names: set[str] = set()
     for statement in imports:
-        if statement.line in resolved_lines:
+        if statement.line in without_lines:
             continue
         names.update(imported.alias for imported in statement.names)
         names.add(statement.alias or re.split(r"[./\\]|::", statement.module)[-1])
