@@ -38,14 +38,19 @@ def _units(root: Node, lines: Sequence[str], openings: set[int]) -> list[LineRan
     """
     units: list[LineRange] = []
     covered = 0
+    total = len(lines)
     stack = [root]
     while stack:
         node = stack.pop()
-        start = max(node.start_point.row, covered)
-        end = min(node.end_point.row + (1 if node.end_point.column else 0), len(lines))
+        first = node.start_point.row
+        end, column = node.end_point
+        if column:
+            end += 1
+        start = max(first, covered)
+        end = min(end, total)
         if end <= start:
             continue
-        if end - node.start_point.row <= MAX_CHUNK_LINES:
+        if end - first <= MAX_CHUNK_LINES:
             if start > covered:
                 units.extend(_paragraphs(lines, covered, start))
             units.append((start, end))
