@@ -191,3 +191,24 @@ GO = {"go.mod": "module m\n", "inner/node.go": "package inner\n\ntype Node struc
 def test_definitions_are_found_in_other_languages(ask, files, path, source, expected):
     found = ask(source, path=path, files=files)
     assert expected in [snippet.path for snippet in found if snippet.reason.startswith(("definition", "type"))]
+
+
+GO_PACKAGE = {
+    "go.mod": "module m\n",
+    "inner/node.go": "package inner\n\ntype Node struct {\n\tKey int\n}\n\n"
+    "func New(key int) *Node {\n\treturn nil\n}\n",
+    "near.go": "package main\n\nfunc helper(key int) int {\n\treturn key\n}\n",
+}
+
+
+def test_a_go_package_before_the_cursor_shows_what_it_offers(ask):
+    source = 'package main\n\nimport "m/inner"\n\nfunc f() {\n\tx := inner.Node{}\n\ty := inner.‸'
+    found = ask(source, path="main.go", files=GO_PACKAGE)
+    assert {"type Node struct {", "func New(key int) *Node {"} <= {
+        snippet.text.split("\n")[0] for snippet in found if snippet.reason.startswith("receiver inner")
+    }
+
+
+def test_names_seen_without_an_import_are_not_taken_for_unused_imports(ask):
+    found = ask("package main\n\nfunc f() {\n\thelper(‸)\n}\n", path="main.go", files=GO_PACKAGE)
+    assert [snippet.reason for snippet in found if snippet.path == "near.go"] == ["definition of helper"]
