@@ -44,6 +44,7 @@ class ImportGraph:
             imports=statements,
             packages=packages,
             names=exported_names(definitions),
+            takes=_taken_names(statements),
             uses=references or {},
         )
         self._table.put(file)
@@ -168,10 +169,13 @@ def depends_on(imports: Mapping[str, tuple[Import, ...]]) -> dict[str, list[str]
     return graph.depends_on()
 
 
+def _taken_names(statements: Sequence[Import]) -> frozenset[str]:
+    """Return the names that statements mention: each imported name, and the last part of each module."""
+    names = {imported.name for statement in statements for imported in statement.names}
+    names.update(statement.module.rpartition(".")[2] for statement in statements)
+    return frozenset(names)
+
+
 def _mentions(file: SourceFile, names: Collection[str]) -> bool:
     """Say whether a file uses or imports one of some names."""
-    if not file.uses.keys().isdisjoint(names):
-        return True
-    return any(imported.name in names for statement in file.imports for imported in statement.names) or any(
-        statement.module.rpartition(".")[2] in names for statement in file.imports
-    )
+    return not (file.takes.isdisjoint(names) and file.uses.keys().isdisjoint(names))

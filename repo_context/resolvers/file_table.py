@@ -52,6 +52,8 @@ class SourceFile:
     """Packages, namespaces or modules that the file says it belongs to."""
     names: frozenset[str] = frozenset()
     """Names that it gives to other files."""
+    takes: frozenset[str] = frozenset()
+    """Names that its import statements mention."""
     uses: Mapping[str, Sequence[int]] = field(default_factory=dict)
     """`FileSyntax.references`."""
 
