@@ -16,6 +16,9 @@ from train.errors import RecipeError
 
 T = TypeVar("T")
 
+_CLEAN = CleanConfig()
+"""The paper's choices, for recipes without a `[clean]` section."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenizerConfig:
@@ -154,7 +157,7 @@ class RunConfig:
     """Everything that decides what a run makes."""
 
     data: DataConfig
-    clean: CleanConfig = CleanConfig()
+    clean: CleanConfig = _CLEAN
     tokenizer: TokenizerConfig
     model: ModelConfig
     machine: MachineConfig
