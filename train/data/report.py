@@ -13,7 +13,7 @@ body { font: 15px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto
 h1 { font-size: 1.5rem; margin-bottom: .2rem } h2 { font-size: 1.15rem; margin-top: 2.2rem }
 table { border-collapse: collapse; width: 100% }
 th, td { text-align: right; padding: .25rem .6rem; border-bottom: 1px solid var(--line); white-space: nowrap }
-th:first-child, td:first-child { text-align: left; white-space: normal }
+th:first-child, td:first-child { text-align: left; white-space: normal; min-width: 15rem }
 th { font-weight: 600 } tr:hover td { background: var(--soft) }
 .scroll { overflow-x: auto } .soft { opacity: .65 }
 .bar { display: inline-block; height: .7em; background: var(--bar); border-radius: 2px }
