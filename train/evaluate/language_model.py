@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from engine.api import Completion, CompletionRequest, FinishReason, Length, Snippet
+import numpy as np
+import torch
+
+from engine.api import Completion, CompletionRequest, Length, Snippet
 from engine.completer import Completer, Source
-from engine.decoding.generate import KeptTokens
-from engine.decoding.healing import Healing, Rewriting
-from engine.decoding.predictor import NetworkReading, Predictor
-from engine.decoding.sampling import with_temperature
-from engine.decoding.steps import write
+from engine.decoding.generate import KeptTokens, decode, prefill
+from engine.decoding.sampling import Choose, restrict, with_temperature
 from engine.fim_formats import FimFormat, Order
 from engine.model.key_value_cache import KeyValueCache
 from engine.model_folder import ServedModel, read
@@ -53,8 +53,9 @@ class EngineModel:
         self.name = name
         self._model = model
         self._completer = Completer(model, source=source)
-        self._healing = Healing(model.tokenizer)
         self._end_ids = end_ids(model.prompt_settings.fim, model.tokenizer)
+        text = [token for token in range(model.tokenizer.vocab_size) if model.tokenizer.token_bytes(token)]
+        self._writable = np.array([*text, *self._end_ids], np.int64)
         self._context_length = model.prompt_settings.context_length
 
     @classmethod
@@ -92,90 +93,55 @@ class EngineModel:
         return completion.text
 
     def _infill(self, question: Infill, temperature: float, seed: int) -> str:
-        healed = self._healing.heal(question.prefix)
         tokenizer, settings = self._model.tokenizer, self._model.prompt_settings
         parts = PromptParts(
             path=question.path,
             comment=question.comment,
-            prefix=healed.prefix,
-            suffix=question.suffix,
+            prefix=_valid(question.prefix),
+            suffix=_valid(question.suffix),
             snippets=question.snippets,
         )
         new_tokens = self._room(question.max_tokens)
-        reserve = new_tokens + len(healed.removed.encode())
-        prompt = build(parts, settings, tokenizer, budget=self._context_length - reserve)
-        return self._generate(prompt.ids, healed.removed, (), reserve, new_tokens, temperature, seed)
+        prompt = build(parts, settings, tokenizer, budget=self._context_length - new_tokens)
+        return self._generate(prompt.ids, (), new_tokens, with_temperature(temperature, seed=seed))
 
     def _continue(self, question: Continue, temperature: float, seed: int) -> str:
         tokenizer, fim = self._model.tokenizer, self._model.prompt_settings.fim
         begin = tokenizer.control_id(fim.begin_of_sequence) if fim.begin_of_sequence else None
-        healed = self._healing.heal(question.prompt)
         new_tokens = self._room(question.max_tokens)
-        reserve = new_tokens + len(healed.removed.encode())
-        room = self._context_length - reserve - (begin is not None)
-        context = tokenizer.encode(question.context)[: min(question.context_tokens, room // 4)]
-        prompt = tokenizer.encode(healed.prefix)
-        kept = prompt[-(room - len(context)) :]
-        ids = [*([] if begin is None else [begin]), *context, *kept]
-        return self._generate(ids, healed.removed, question.stop, reserve, new_tokens, temperature, seed)
+        room = self._context_length - new_tokens - (begin is not None)
+        context = tokenizer.encode(_valid(question.context))[: min(question.context_tokens, room // 4)]
+        prompt = tokenizer.encode(_valid(question.prompt))[-(room - len(context)) :]
+        ids = [*([] if begin is None else [begin]), *context, *prompt] or [self._end_ids[0]]  # something must be read
+        return self._generate(ids, question.stop, new_tokens, with_temperature(temperature, seed=seed))
 
     def _room(self, max_tokens: int) -> int:
         """Return how many new tokens a window allows: most of a small one belongs to the prompt."""
         return min(max_tokens, self._context_length // 3)
 
-    def _generate(
-        self,
-        ids: Sequence[int],
-        removed: str,
-        stop: Sequence[str],
-        reserve: int,
-        new_tokens: int,
-        temperature: float,
-        seed: int,
-    ) -> str:
-        transformer, tokenizer = self._model.transformer, self._model.tokenizer
+    def _generate(self, ids: Sequence[int], stop: Sequence[str], new_tokens: int, choose: Choose) -> str:
+        """Write until an end mark, a stop string, or `new_tokens`; text behind a stop string is cut by the suite."""
+        transformer = self._model.transformer
         weight = transformer.embed_tokens.weight
-        cache = KeyValueCache(transformer.config, capacity=len(ids) + reserve, dtype=weight.dtype, device=weight.device)
-        predictor = Predictor(
-            network=NetworkReading(transformer=transformer, prompt_ids=ids, kept=KeptTokens(ids=[], cache=cache)),
-            cache=None,
-            context=ids,
-            end_ids=self._end_ids,
-            cancelled=_never,
+        cache = KeyValueCache(
+            transformer.config, capacity=len(ids) + new_tokens, dtype=weight.dtype, device=weight.device
         )
-        steps = write(
-            predictor,
-            rewriting=Rewriting(removed, self._healing, tokenizer, self._end_ids),
-            stop=StopStrings(stop),
-            choose=with_temperature(temperature, seed=seed),
-            end_ids=self._end_ids,
-            max_tokens=new_tokens,
-            cancelled=_never,
-        )
-        return "".join(step.text for step in steps)
-
-
-class StopStrings:
-    """Ends before the first of some strings; fits `engine.decoding.stopping.Stop`.
-
-    Text that could be the start of one is not held back, as nobody watches it come: a suite's `cut` removes it.
-    """
-
-    def __init__(self, stops: Sequence[str]) -> None:
-        self._stops = stops
-        self._text = ""
-
-    def push(self, text: str) -> tuple[str, FinishReason | None]:
-        """Let everything through, and end once a stop string is complete."""
-        searched = max((len(stop) for stop in self._stops), default=1) - 1
-        tail = self._text[-searched:] if searched else ""
-        self._text = tail + text
-        ended = any(stop in self._text for stop in self._stops)
-        return text, FinishReason.BLOCK_END if ended else None
-
-    def flush(self) -> str:
-        """Return nothing: nothing is held back."""
-        return ""
+        kept = KeptTokens(ids=[], cache=cache)
+        stream, text = self._model.tokenizer.stream(), ""
+        searched = max(map(len, stop), default=0)
+        logits = prefill(transformer, kept, ids, _never)
+        for _ in range(new_tokens):
+            assert logits is not None  # it was never cancelled
+            probabilities = torch.softmax(logits.float(), dim=-1).cpu().numpy()
+            token = choose(restrict(probabilities, self._writable))
+            if token in self._end_ids:
+                break
+            piece = stream.push(token)
+            text += piece
+            if any(mark in text[-(searched + len(piece)) :] for mark in stop):
+                break
+            logits = decode(transformer, kept, [token])
+        return text
 
 
 class ServerModel:
@@ -239,6 +205,11 @@ class ServerModel:
 
 def _never() -> bool:
     return False
+
+
+def _valid(text: str) -> str:
+    """Replace lone surrogates, which data sets can hold and UTF-8 cannot spell."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _headers(snippets: Sequence[Snippet]) -> str:

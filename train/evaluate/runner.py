@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,7 @@ def measure(
     everything = suite.tasks()
     tasks = spread(everything, limit)
     waiting: list[tuple[Task, int, str, Future[Judgement]]] = []
+    failures: list[BaseException] = []  # a sandbox that does not work must not come out after hours of asking
     with ThreadPoolExecutor(judges) as pool:
         for done, task in enumerate(tasks, start=1):
             for number in range(sampling.samples):
@@ -88,7 +90,12 @@ def measure(
                     task.question, temperature=sampling.temperature, seed=sampling.seed * sampling.samples + number
                 )
                 completion = suite.cut(task, text)
-                waiting.append((task, number, completion, pool.submit(suite.judge, task, completion)))
+                judging = pool.submit(suite.judge, task, completion)
+                judging.add_done_callback(partial(_note_failure, failures))
+                waiting.append((task, number, completion, judging))
+            if failures:
+                pool.shutdown(cancel_futures=True)
+                raise failures[0]
             if on_task is not None:
                 on_task(done, len(tasks))
         samples = [
@@ -158,3 +165,9 @@ def sample_rows(samples: Sequence[Sample]) -> Iterator[dict[str, Any]]:
         if "pass" in metrics:
             row["passed"] = bool(metrics["pass"])
         yield row | {"sample": sample.number, "result": sample.judgement.reason, "metrics": dict(metrics)}
+
+
+def _note_failure(failures: list[BaseException], judging: Future[Judgement]) -> None:
+    error = None if judging.cancelled() else judging.exception()
+    if error is not None:
+        failures.append(error)

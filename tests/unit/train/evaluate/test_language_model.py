@@ -10,13 +10,13 @@ from typing import Any, ClassVar
 import pytest
 import torch
 
-from engine.api import CompletionRequest, FinishReason
+from engine.api import CompletionRequest
 from engine.completer import Completer, Source
 from engine.fim_formats import by_name
 from engine.model_folder import read
 from tests.support.tiny_model import CORPUS, write_tiny_model
 from train.errors import EvaluationError
-from train.evaluate.language_model import EngineModel, ServerModel, StopStrings
+from train.evaluate.language_model import EngineModel, ServerModel
 from train.evaluate.suite import Continue, Extent, Infill, before_first
 
 
@@ -85,17 +85,14 @@ def test_any_text_gets_an_answer(model: EngineModel, question: Continue | Infill
     assert isinstance(model.write(question, temperature=0, seed=0), str)
 
 
-@pytest.mark.parametrize("pieces", [["def f", "oo\nde", "f bar"], list("def foo\ndef bar"), ["def foo\ndef bar"]])
-def test_generation_ends_with_a_stop_string_however_tokens_cut_it(pieces: list[str]) -> None:
-    stop = StopStrings(("\ndef", "\nclass"))
-    text = ""
-    for piece in pieces:
-        shown, reason = stop.push(piece)
-        text += shown
-        if reason is not None:
-            break
-    assert reason is FinishReason.BLOCK_END
-    assert before_first(text, ("\ndef",)) == "def foo"
+@pytest.mark.parametrize("stop", ["e", "se", "\n", "self", " "])
+def test_generation_ends_with_the_first_stop_string_however_tokens_cut_it(model: EngineModel, stop: str) -> None:
+    for seed in range(5):
+        full = model.write(Continue(prompt=CORPUS, max_tokens=40), temperature=1.0, seed=seed)
+        cut = model.write(Continue(prompt=CORPUS, max_tokens=40, stop=("@@@", stop)), temperature=1.0, seed=seed)
+        assert before_first(cut, (stop,)) == before_first(full, (stop,))
+        assert full.startswith(cut)
+        assert cut == full or stop in cut
 
 
 class _Recorder(BaseHTTPRequestHandler):

@@ -10,6 +10,7 @@ import pytest
 from tests.support.benchmark_data import CRUXEVAL, HUMANEVAL, INFILLING, MBPP, write_rows
 from tests.support.tiny_model import write_tiny_model
 from train.cli import main
+from train.errors import SandboxError
 from train.evaluate.known_answers import KnownAnswers, failing_answer, right_answer, wrong_answer
 from train.evaluate.published import published
 from train.evaluate.report import as_html, as_text, write_report
@@ -35,6 +36,16 @@ class Numbers:
     def judge(self, task: Task, completion: str) -> Judgement:
         passed = float(int(completion) % 2 == 0)
         return Judgement(metrics={"pass": passed, "exact match": float(completion == task.truth)}, reason="because <b>")
+
+
+class Broken(Numbers):
+    """Cannot judge."""
+
+    def tasks(self) -> Sequence[Task]:
+        return [Task(task_id=f"n/{n}", question=Continue(prompt=str(n)), truth=str(n)) for n in range(100_000)]
+
+    def judge(self, task: Task, completion: str) -> Judgement:
+        raise SandboxError("the sandbox cannot be set up")
 
 
 class Counting:
@@ -64,6 +75,13 @@ def test_answers_are_cut_judged_and_counted() -> None:
     assert [sample.completion for sample in result.samples] == ["0", "2", "4", "6", "8"]
     assert result.metrics["pass@1"].value == 1
     assert result.metrics["exact match"].value == 1
+
+
+def test_a_sandbox_that_fails_ends_the_run_at_once() -> None:
+    told: list[int] = []
+    with pytest.raises(SandboxError, match="cannot be set up"):
+        measure(Broken(), Counting(), sampling=Sampling(), on_task=lambda done, total: told.append(done))
+    assert len(told) < 100_000
 
 
 def test_several_samples_become_pass_at_k() -> None:
