@@ -104,7 +104,7 @@ class Base:
     own_pointers: NDArray[np.int64]
     """File i's own terms stand at `own_pointers[i]:own_pointers[i + 1]` of `own_terms`."""
     own_terms: Ints
-    own_chunks: Ints
+    own_chunks: NDArray[np.uint16]
     """In how many chunks of the file a term of it occurs."""
 
     @classmethod
@@ -128,7 +128,7 @@ class Base:
             counts=segment.counts,
             own_pointers=np.searchsorted(keys, np.arange(len(firsts), dtype=np.int64) << 32),
             own_terms=keys.astype(np.int32),
-            own_chunks=chunks.astype(np.int32),
+            own_chunks=chunks.astype(np.uint16),
         )
 
     @property

@@ -213,7 +213,7 @@ class TextIndex:
             self._terms_total += sign * int(self._slots.lengths[file.first : file.first + file.chunks].sum())
         self._changed()
 
-    def _own_terms(self, file: "_File") -> tuple[Ints, Ints]:
+    def _own_terms(self, file: "_File") -> tuple[Ints, NDArray[np.integer[Any]]]:
         """Return the terms of a file and for each a number of its chunks; a term may come several times."""
         if file.table is not None:
             return file.table.term_ids, np.ones(len(file.table.term_ids), np.int32)
