@@ -70,7 +70,7 @@ def prove(suite: Suite, limit: int | None, judges: int) -> int:
     unexpected = [sample for sample in failed if sample.task.task_id not in KNOWN_FAILURES.get(suite.name, ())]
     wrong_limit = min(limit or 200, 200)  # a wrong answer is as wrong everywhere; they cost as much as right ones
     wrong = run(suite, KnownAnswers("wrong text", tasks, wrong_answer), wrong_limit, judges)
-    # A right program may never reach a hole, behind its last `return` say: there only text that does not parse is wrong.
+    # A right program may never reach a hole (behind its last `return`): there only what does not parse is wrong.
     answer = wrong_answer if suite.name.startswith("infilling") else failing_answer
     failing = run(suite, KnownAnswers("failing programs", tasks, answer), wrong_limit, judges)
     accepted = [
