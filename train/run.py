@@ -28,7 +28,7 @@ from train.stages.extend_context import extend_context
 from train.stages.instruct import CHAT_TEMPLATE, END_OF_TURN, Conversation, instruct, read_conversations
 from train.stages.instructions_from_source import draw_conversations
 from train.stages.pretrain import pretrain
-from train.tokenizer import train_tokenizer
+from train.tokenizer import BulkTokenizer, train_tokenizer
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Run:
         self._on_main(self._claim)
         self._on_main(lambda: self._tokenizer(tell))
         tokenizer_json = (self.folder / "tokenizer.json").read_text(encoding="utf-8")
-        tokenizer = Tokenizer(tokenizer_json)
+        tokenizer = BulkTokenizer(tokenizer_json)
         shard = self._shard("rows", tokenizer, tell)
         stages = _Stages(run=self, tokenizer=tokenizer, tokenizer_json=tokenizer_json, tell=tell, on_step=on_step)
         base = stages.pretrain(self._shape(tokenizer), shard)

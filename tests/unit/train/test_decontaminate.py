@@ -70,7 +70,8 @@ def test_benchmarks_are_read_by_their_usual_fields(tmp_path: Path) -> None:
     (tmp_path / "mine.jsonl").write_text('{"verse": "v v v v"}\n\n{"verse": "w w w w"}\n')
     texts = {(item.benchmark, item.text[:1]) for item in read_benchmarks([str(tmp_path)])}
     assert texts == {
-        ("HumanEval", "p"), ("HumanEval", "s"), ("test", "q"), ("test", "a"), ("mine", "v"), ("mine", "w"), ("lines", "y"), ("lines", "z"),
+        ("HumanEval", "p"), ("HumanEval", "s"), ("test", "q"), ("test", "a"), ("mine", "v"), ("mine", "w"),
+        ("lines", "y"), ("lines", "z"),
     }  # fmt: skip
     named = [item.text[:1] for item in read_benchmarks([f"{tmp_path / 'HumanEval.jsonl.gz'}:test,prompt"])]
     assert sorted(named) == ["p", "t"]
