@@ -21,7 +21,7 @@ from engine.decoding.steps import write
 from engine.decoding.stopping import stop_for
 from engine.model_folder import ServedModel
 from engine.ngram import NgramCollection, NgramModel
-from engine.prompt import Prompt, PromptParts, build, end_ids
+from engine.prompt import Prompt, PromptMode, PromptParts, build, end_ids
 
 _FILE_CHARACTERS = 60_000
 """Characters of the open file counted on each side of the cursor: about 20 thousand tokens."""
@@ -65,6 +65,7 @@ class Completer:
         self._prompt_tokens = min(prompt_tokens or self._context_length, self._context_length)
         self._end_ids = end_ids(model.prompt_settings.fim, model.tokenizer)
         self._healing = Healing(model.tokenizer)
+        self._reads_to_the_cursor = model.prompt_settings.mode is PromptMode.FILL_IN_THE_MIDDLE
         weight = model.transformer.embed_tokens.weight
         self._prefixes = PrefixCache(model.transformer.config, dtype=weight.dtype, device=weight.device)
         self._encode_block = lru_cache(4096)(model.tokenizer.encode)
@@ -87,7 +88,9 @@ class Completer:
         healed = self._healing.heal(prefix)
         max_tokens = max(0, min(request.max_tokens, self._context_length // 4))
         reserve = max_tokens + self._healing.longest_token  # at worst the first piece is spelled byte by byte
-        prompt = self._build_prompt(request, prefix, suffix, reserve=reserve)
+        prompt = self._build_prompt(
+            request, prefix if self._reads_to_the_cursor else healed.prefix, suffix, reserve=reserve
+        )
         predictor = self._predictor(request, prompt, healed.prefix, suffix, reserve=reserve, cancelled=cancelled)
         built = time.perf_counter()
 
@@ -158,7 +161,7 @@ class Completer:
             cache=cache,
             context=self._model.tokenizer.encode(prefix[-_CONTEXT_CHARACTERS:]),
             end_ids=self._end_ids,
-            healing=self._healing,
+            healing=self._healing if self._reads_to_the_cursor else None,
             cancelled=cancelled,
         )
 

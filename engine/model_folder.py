@@ -110,16 +110,17 @@ def read_transformer(folder: Path, config: TransformerConfig, dtype: torch.dtype
     return transformer.requires_grad_(requires_grad=False).eval()
 
 
-def write_mixture(folder: Path, mixture: Mixture) -> None:
-    """Put another `mixture.json` into a model folder.
+def write_reading(folder: Path, *, prompt_settings: PromptSettings, mixture: Mixture) -> None:
+    """Say anew how a stored network is read and mixed: `prompt.json` and `mixture.json`.
 
     Raises:
         ModelFolderError: the folder cannot be written.
     """
     try:
+        _write_json(folder / "prompt.json", prompt_settings.to_json())
         _write_json(folder / "mixture.json", mixture.to_json())
     except OSError as error:
-        raise ModelFolderError(f"cannot write {folder / 'mixture.json'}: {error.strerror or error}") from error
+        raise ModelFolderError(f"cannot write to {folder}: {error.strerror or error}") from error
 
 
 def write(

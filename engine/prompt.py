@@ -11,6 +11,7 @@ so does the edited file. Training appends the middle and the end mark (`training
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,16 @@ _ANCHOR_LINES = 8
 keystroke: a changed first byte throws the engine's keys and values away."""
 
 
+class PromptMode(Enum):
+    """What of the text around a cursor a network is given."""
+
+    FILL_IN_THE_MIDDLE = "fill-in-the-middle"
+    """Prefix and suffix between marks, as `build` lays them out; the prefix may end inside a token."""
+    LEFT_TO_RIGHT = "left-to-right"
+    """Snippets, header and prefix without marks, ended between two tokens: for networks too small to have learned to
+    look back over the suffix to where the prefix ends."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptSettings:
     """What `prompt.json` says: the format a model was trained on and how its window is shared."""
@@ -37,6 +48,7 @@ class PromptSettings:
     """Most of the prompt that snippets may take while prefix or suffix still want room."""
     suffix_share: float = 0.2
     """Most of the prompt that the suffix may take while prefix or snippets still want room."""
+    mode: PromptMode = PromptMode.FILL_IN_THE_MIDDLE
 
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> "PromptSettings":
@@ -51,6 +63,7 @@ class PromptSettings:
                 context_length=int(raw["context_length"]),
                 snippet_share=float(raw.get("snippet_share", 0.3)),
                 suffix_share=float(raw.get("suffix_share", 0.2)),
+                mode=PromptMode(raw.get("mode", PromptMode.FILL_IN_THE_MIDDLE.value)),
             )
         except KeyError as error:
             raise ModelFolderError(f"prompt.json has no {error.args[0]!r}") from error
@@ -69,6 +82,7 @@ class PromptSettings:
             "context_length": self.context_length,
             "snippet_share": self.snippet_share,
             "suffix_share": self.suffix_share,
+            "mode": self.mode.value,
         }
 
 
@@ -158,7 +172,8 @@ def build(parts: PromptParts, settings: PromptSettings, tokenizer: Tokenizer, *,
     room -= len(header)
     blocks = _snippet_blocks(parts.snippets, tokenizer)
     prefix = _encode_until_full(lambda length: parts.prefix[-length:], len(parts.prefix), room, tokenizer)
-    suffix = _encode_until_full(lambda length: parts.suffix[:length], len(parts.suffix), room, tokenizer)
+    read_suffix = parts.suffix if settings.mode is PromptMode.FILL_IN_THE_MIDDLE else ""
+    suffix = _encode_until_full(lambda length: read_suffix[:length], len(read_suffix), room, tokenizer)
     shares = _share_out(
         room,
         prefix=len(prefix),
@@ -172,7 +187,9 @@ def build(parts: PromptParts, settings: PromptSettings, tokenizer: Tokenizer, *,
     order = sorted(chosen, key=lambda index: (parts.snippets[index].path, index))
     context = [token for index in order for token in blocks[index]]
     before = [*context, *header, *prefix]
-    if settings.fim.order is Order.PSM:
+    if settings.mode is PromptMode.LEFT_TO_RIGHT:
+        ids = before or [*marks.begin, marks.prefix]  # a network must read something
+    elif settings.fim.order is Order.PSM:
         ids = [*marks.begin, marks.prefix, *before, marks.suffix, *suffix, marks.middle]
     else:
         ids = [*marks.begin, marks.suffix, *suffix, marks.prefix, *before, marks.middle]

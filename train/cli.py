@@ -92,7 +92,9 @@ def _recipes(_arguments: argparse.Namespace) -> int:
 
 def _mixture(arguments: argparse.Namespace) -> int:
     report = fit(resolve(arguments.model), arguments.repositories, holes=arguments.holes, seed=arguments.seed)
-    print(f"bits per token on {report.tokens:,} tokens: network {report.network:.3f}, ", end="")
+    print(
+        f"read {report.mode.value}; bits per token on {report.tokens:,} tokens: network {report.network:.3f}, ", end=""
+    )
     print(f"n-gram cache {report.cache:.3f}, both {report.both:.3f}")
     return 0
 

@@ -35,17 +35,18 @@ class Predictor:
         cache: CacheModel | None,
         context: Sequence[int],
         end_ids: Sequence[int],
-        healing: Healing,
+        healing: Healing | None,
         cancelled: Callable[[], bool],
     ) -> None:
         """Take the sources.
 
         Args:
-            network: read first; its prompt ends at the cursor.
+            network: read first.
             cache: the n-gram models.
             context: the tokens before the cursor as the n-gram models see them: without what healing took back.
             end_ids: the end marks, about which the network alone decides.
-            healing: translates between the two.
+            healing: given when the network's prompt ends at the cursor: translates between the two. None when the
+                network reads the same tokens as the n-gram models.
             cancelled: asked between pieces of the prompt.
         """
         self._network = network
@@ -71,7 +72,7 @@ class Predictor:
         if logits is None:
             return None
         network: Floats = torch.softmax(logits.float(), dim=-1).cpu().numpy()
-        if remaining:
+        if remaining and self._healing is not None:
             network = self._healing.translate(network, remaining)
         if self._cache is None:
             return network
@@ -80,7 +81,7 @@ class Predictor:
     def append(self, token: int, beyond: bytes) -> None:
         """Say which token was chosen, and what it writes behind the cursor; read when the next one is asked for."""
         self._context = [*self._context, token][-MAX_CONTEXT:]
-        self._unread += self._healing.spell(beyond)
+        self._unread += [token] if self._healing is None else self._healing.spell(beyond)
 
     def _read(self, network: NetworkReading) -> Tensor | None:
         if self._logits is None:

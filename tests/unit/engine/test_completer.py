@@ -8,8 +8,9 @@ import torch
 from engine import model_folder
 from engine.api import Chunk, Completion, CompletionRequest, FinishReason, Length
 from engine.completer import Completer, Source
+from engine.decoding.healing import Rewriting
 from engine.ngram import NgramCollection
-from engine.prompt import PromptParts, build, end_ids
+from engine.prompt import PromptMode, PromptParts, build, end_ids
 from tests.support.tiny_model import CORPUS, write_tiny_model
 
 
@@ -79,6 +80,30 @@ def test_greedy_text_equals_the_slow_reference_wherever_the_cursor_stands(model,
         assert text == expected[: len(text)]
         compared += len(text)
     assert compared > 40
+
+
+def test_a_left_to_right_network_reads_the_tokens_that_healing_leaves(model):
+    """It continues the natural tokens of the prefix, and its text still begins with what was typed."""
+    settings = dataclasses.replace(model.prompt_settings, mode=PromptMode.LEFT_TO_RIGHT)
+    completer = Completer(dataclasses.replace(model, prompt_settings=settings), source=Source.NETWORK)
+    tokenizer = model.tokenizer
+    for cursor in range(280, 310):
+        asked = request(prefix=CORPUS[:cursor], suffix="ignored\n", length=Length.BLOCK, max_tokens=6)
+        text = complete(completer, asked).text
+        healed = completer._healing.heal(asked.prefix)
+        ids = tokenizer.encode("#a.py\n" + healed.prefix)
+        rewriting = Rewriting(healed.removed, completer._healing, tokenizer, completer._end_ids)
+        shown, new = "", 0
+        while new < 6:
+            with torch.inference_mode():
+                logits = model.transformer(torch.tensor([ids]))[0, -1]
+            token = max(rewriting.candidates().tolist(), key=lambda token: (float(logits[token]), -token))
+            if token in completer._end_ids:
+                break
+            new += bool(rewriting.beyond(token))
+            shown += rewriting.push(token)
+            ids.append(token)
+        assert text == shown[: len(text)]
 
 
 @pytest.mark.parametrize("source", Source)

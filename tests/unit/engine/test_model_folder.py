@@ -14,8 +14,8 @@ from engine.errors import ModelFolderError
 from engine.fim_formats import DEEPSEEK_CODER
 from engine.model.config import TransformerConfig
 from engine.model.transformer import Transformer
-from engine.model_folder import read, write, write_mixture
-from engine.prompt import PromptSettings
+from engine.model_folder import read, write, write_reading
+from engine.prompt import PromptMode, PromptSettings
 from tests.support.tiny_model import write_tiny_model
 
 
@@ -90,10 +90,13 @@ def test_weights_are_stored_and_read_in_the_type_asked_for(folder: Path, tmp_pat
     assert read(half, dtype=torch.bfloat16).transformer.norm.weight.dtype is torch.bfloat16
 
 
-def test_a_mixture_survives_the_file(folder: Path) -> None:
+def test_how_a_network_is_read_survives_the_file(folder: Path) -> None:
     mixture = Mixture.default()
-    write_mixture(folder, mixture)
-    assert (abs(read(folder).mixture.with_network - mixture.with_network) < 1e-3).all()
+    settings = PromptSettings(fim=DEEPSEEK_CODER, context_length=256, mode=PromptMode.LEFT_TO_RIGHT)
+    write_reading(folder, prompt_settings=settings, mixture=mixture)
+    again = read(folder)
+    assert again.prompt_settings == settings
+    assert (abs(again.mixture.with_network - mixture.with_network) < 1e-3).all()
 
 
 def _drop(folder: Path, name: str) -> None:

@@ -13,6 +13,7 @@ from engine.errors import ModelFolderError, PromptError
 from engine.fim_formats import DEEPSEEK_CODER, FORMATS
 from engine.prompt import (
     Prompt,
+    PromptMode,
     PromptParts,
     PromptSettings,
     build,
@@ -67,6 +68,26 @@ def test_parts_stand_in_prefix_suffix_middle_order_under_path_comments() -> None
 def _joined(text: str) -> list[int]:
     """The pieces are encoded one by one, and line ends never merge, so the whole encodes the same."""
     return TOKENIZER.encode(text)
+
+
+@pytest.mark.parametrize("budget", [30, 100, 400])
+def test_left_to_right_prompts_hold_no_mark_and_end_with_the_prefix(budget: int) -> None:
+    settings = PromptSettings(fim=DEEPSEEK_CODER, context_length=512, mode=PromptMode.LEFT_TO_RIGHT)
+    snippets = (Piece("b.py", "b = 1\n"),)
+    parts = PromptParts(path="a.py", comment="#", prefix=LINES, suffix="suffix\n", snippets=snippets)
+    prompt = build(parts, settings, TOKENIZER, budget=budget)
+    assert len(prompt.ids) <= budget
+    assert not TOKENIZER.control_ids.intersection(prompt.ids)
+    text = TOKENIZER.decode(prompt.ids)
+    assert "suffix" not in text
+    assert LINES.endswith(text.partition("#a.py\n")[2] or text)
+    assert text.endswith(LINES[-10:])
+
+
+def test_a_left_to_right_prompt_of_nothing_is_still_something_to_read() -> None:
+    settings = PromptSettings(fim=DEEPSEEK_CODER, context_length=512, mode=PromptMode.LEFT_TO_RIGHT)
+    parts = PromptParts(path="x" * 400, comment="#", prefix="", suffix="")
+    assert build(parts, settings, TOKENIZER, budget=64).ids
 
 
 @given(
@@ -173,7 +194,9 @@ def test_a_folder_without_prompt_json_is_recognised_by_its_tokenizer(tmp_path: P
 
 
 def test_settings_survive_the_file(tmp_path: Path) -> None:
-    written = PromptSettings(fim=DEEPSEEK_CODER, context_length=512, snippet_share=0.4, suffix_share=0.1)
+    written = PromptSettings(
+        fim=DEEPSEEK_CODER, context_length=512, snippet_share=0.4, suffix_share=0.1, mode=PromptMode.LEFT_TO_RIGHT
+    )
     (tmp_path / "prompt.json").write_text(json.dumps(written.to_json()))
     assert read_settings(tmp_path, TOKENIZER, context_length=512) == written
 
@@ -185,6 +208,7 @@ BROKEN = {
     "unknown format": '{"format": "nonsense", "context_length": 5}',
     "marks the tokenizer lacks": '{"format": "starcoder", "context_length": 5}',
     "shares above one": '{"format": "deepseek-coder", "context_length": 5, "snippet_share": 0.9, "suffix_share": 0.2}',
+    "unknown mode": '{"format": "deepseek-coder", "context_length": 5, "mode": "backwards"}',
     "longer than the network": '{"format": "deepseek-coder", "context_length": 4096}',
 }
 
