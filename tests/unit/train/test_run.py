@@ -13,10 +13,13 @@ SMALL = (
     "data.row_tokens=64",
     "data.tokens=20_000",
     "clean.buckets=2",
+    "clean.near_duplicates=[]",  # the files are alike on purpose
     "tokenizer.vocab_size=512",
     "model.num_hidden_layers=1",
     "pretrain.held_out_rows=16",
-    "extend_context.row_tokens=128",
+    "extend_context.row_tokens=512",
+    "extend_context.batch_rows=1",
+    "extend_context.held_out_rows=1",
     "extend_context.steps=4",
     "instruct.batch_rows=4",
 )
@@ -48,7 +51,7 @@ def test_the_tiny_recipe_goes_through_every_stage_and_is_not_done_twice(
 
     served = read(output / "model")
     assert served.transformer.config.rope_factor == 4.0
-    assert served.prompt_settings.context_length == 128
+    assert served.prompt_settings.context_length == 512
     request = CompletionRequest(
         document="a", path="price.py", comment="#", prefix="def price_stock(value, ", suffix="):\n    return 1\n"
     )
