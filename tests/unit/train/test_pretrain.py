@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -162,9 +163,18 @@ def test_a_killed_process_goes_on_from_its_last_checkpoint(number: signal.Signal
     for i in range(40):
         text = "".join(f"def f_{i}_{j}(x):\n    return x + {j}\n" for j in range(60))
         (source / f"m{i}.py").write_text(text)
-    overrides = ["data.row_tokens=64", "pretrain.held_out_rows=16", "machine.checkpoint_minutes=0.0"]
+    recipe = tmp_path / "base_only.toml"
+    tiny = (resources.files("train") / "recipes" / "tiny_cpu.toml").read_text(encoding="utf-8")
+    recipe.write_text(tiny.partition("[extend_context]")[0])
+    overrides = [
+        "clean.near_duplicates=[]",
+        "clean.buckets=2",
+        "data.row_tokens=64",
+        "pretrain.held_out_rows=16",
+        "machine.checkpoint_minutes=0.0",
+    ]
     command = [sys.executable, "-P", "-c", "import sys; from train.cli import main; sys.exit(main(sys.argv[1:]))"]
-    arguments = ["run", "tiny_cpu", str(source), *(f"--set={override}" for override in overrides), "--output"]
+    arguments = ["run", str(recipe), str(source), *(f"--set={override}" for override in overrides), "--output"]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3]), "OMP_NUM_THREADS": "1"}
 
     subprocess.run([*command, *arguments, tmp_path / "whole"], env=environment, check=True, capture_output=True)
