@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 # A place in a file, path:line:column; give one of your own: make try PLACE=~/code/shop/cart.py:120:9
-PLACE ?= repo_context/dependency_order.py:1:1
+PLACE ?= engine/model_folder.py:$(shell grep -n -m1 "raise ModelFolderError.f.cannot write" engine/model_folder.py | cut -d: -f1):15
 
 .PHONY: try test check lint types format lock clean
 

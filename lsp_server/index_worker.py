@@ -97,7 +97,8 @@ class _Reporter:
 
 def _announce(repository: Repository, replies: IO[bytes]) -> None:
     summary = repository.summary()
-    files = [(file.path, str(file.absolute_path)) for file in repository.files()]
+    # The engine learns files from disk, where a notebook is JSON.
+    files = [(file.path, str(file.absolute_path)) for file in repository.files() if file.is_read_as_stored]
     write_message(
         replies,
         {"ready": {"files": summary.files, "symbols": summary.symbols, "seconds": summary.seconds}},

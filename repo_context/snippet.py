@@ -43,6 +43,11 @@ class IndexedFile:
     size: int
     """Bytes on disk when it was indexed."""
 
+    @property
+    def is_read_as_stored(self) -> bool:
+        """Whether the indexed text is what the file on disk says; of a notebook it is the code cells alone."""
+        return self.language != "jupyter"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportEdge:

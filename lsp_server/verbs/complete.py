@@ -81,7 +81,7 @@ def _look_around(work: _Run, root: Path) -> None:
             repository.snippets_for(cursor, budget=work.settings.snippet_budget, count_tokens=count_tokens)
         )
         work.milliseconds["snippets"] = (perf_counter() - start) * 1000
-        work.files = {file.path: file.absolute_path for file in repository.files()}
+        work.files = {file.path: file.absolute_path for file in repository.files() if file.is_read_as_stored}
 
 
 async def _complete(work: _Run) -> Answer:
