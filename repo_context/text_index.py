@@ -411,6 +411,9 @@ class _Slots:
 
     def extend(self, path: str, table: ChunkTable) -> None:
         """Append the chunks of one file."""
+        if not len(table):  # nothing to write, and what is mapped from disk can be written to only once it has grown
+            self.paths.append(path)
+            return
         end = self.used + len(table)
         if end > len(self.alive):
             self._grow(max(1024, end + end // 4))

@@ -168,8 +168,8 @@ def test_an_unreadable_file_gets_one_line(midfill, project):
 
 def test_a_corrupt_index_is_rebuilt(midfill):
     folder = Path(json.loads(midfill("index", "--json").stdout)["index_folder"])
-    for file in folder.iterdir():
-        if file.stat().st_size:
+    for file in folder.rglob("*"):
+        if file.is_file() and file.stat().st_size:
             file.write_bytes(b"\xff" * 4096)
     done = midfill("index", "--json")
     assert done.returncode == 0, done.stderr

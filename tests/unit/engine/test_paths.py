@@ -1,5 +1,7 @@
 import os
 import stat
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -10,9 +12,11 @@ FOLDERS = [paths.cache_folder, paths.state_folder, paths.runtime_folder]
 
 
 @pytest.fixture
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("MIDFILL_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
+def home(monkeypatch):
+    """Short enough for a socket, which pytest's own folders need not be."""
+    with tempfile.TemporaryDirectory(prefix="midfill-") as folder:
+        monkeypatch.setenv("MIDFILL_HOME", f"{folder}/home")
+        yield Path(folder) / "home"
 
 
 @pytest.mark.parametrize("folder", FOLDERS)

@@ -61,7 +61,7 @@ def test_decoding_token_by_token_equals_reading_at_once(transformer):
     kept = prefixes().take("d", capacity=256)
     prefill(transformer, kept, [1, 2], never)
     for token in (3, 4, 5):
-        logits = decode(transformer, kept, token)
+        logits = decode(transformer, kept, [token])
     with torch.inference_mode():
         expected = transformer(torch.tensor([[1, 2, 3, 4, 5]]))[0, -1]
     torch.testing.assert_close(logits, expected, atol=1e-5, rtol=1e-5)

@@ -118,6 +118,15 @@ def test_a_new_time_stamp_alone_is_no_change(reopen, root):
     assert [item.name for item in repository.definitions_in("app/models.py")] == ["Order", "total"]
 
 
+def test_a_file_emptied_right_after_a_restart_is_indexed_as_empty(reopen):
+    """What is mapped from disk cannot be written to, and an empty file needs no more room."""
+    reopen()
+    repository = reopen()
+    path = paths(repository)[0]
+    repository.update(path, "")
+    assert path in paths(repository)
+
+
 def test_an_empty_folder_is_a_repository(reopen, tmp_path):
     (tmp_path / "empty").mkdir()
     repository = reopen(tmp_path / "empty")
