@@ -106,14 +106,9 @@ class Prompt:
 
     ids: tuple[int, ...]
     prefix_ids: tuple[int, ...]
-    """The prefix's share of `ids`, without headers: what token healing may take back."""
+    """The prefix's share of `ids`, without headers."""
     suffix_ids: tuple[int, ...]
     snippets_used: int
-
-    @property
-    def prefix_is_last(self) -> bool:
-        """Whether the prefix ends the prompt but for the middle mark (SPM), not the suffix (PSM)."""
-        return self.ids[-1 - len(self.prefix_ids) : -1] == self.prefix_ids
 
 
 def read_settings(folder: Path, tokenizer: Tokenizer, *, context_length: int) -> PromptSettings:

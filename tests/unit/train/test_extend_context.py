@@ -1,5 +1,6 @@
 """Longer context: the published angles, the rate that pretraining ended with, and weights that learn on long rows."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from engine.model.config import TransformerConfig
 from engine.model.rotary import inverse_frequencies
 from engine.model.transformer import Transformer
+from tests.support.tiny_network import TINY
 from train.config import load
 from train.data.shards import Shard
 from train.metrics import Metric
@@ -42,17 +44,7 @@ def test_the_recipes_extend_to_the_published_angles(name: str) -> None:
 
 
 def test_long_rows_are_learned_at_the_final_rate(tmp_path: Path) -> None:
-    shape = TransformerConfig(
-        vocab_size=64,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=8,
-        max_position_embeddings=32,
-        tie_word_embeddings=True,
-    )
+    shape = dataclasses.replace(TINY, max_position_embeddings=32)
     network = Transformer(shape)
     network.initialise(torch.Generator().manual_seed(1))
     before = {name: weight.clone() for name, weight in network.state_dict().items()}

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from engine.model.config import TransformerConfig
 from engine.model.transformer import Transformer
+from tests.support.tiny_network import TINY
 from train.checkpoint import newest_step
 from train.config import load
 from train.data.shards import Shard
@@ -24,17 +24,6 @@ from train.parallel import processes
 from train.stages.pretrain import pretrain
 
 ROOT = Path(__file__).parents[3]
-SHAPE = TransformerConfig(
-    vocab_size=64,
-    hidden_size=32,
-    intermediate_size=64,
-    num_hidden_layers=2,
-    num_attention_heads=4,
-    num_key_value_heads=2,
-    head_dim=8,
-    max_position_embeddings=64,
-    tie_word_embeddings=True,
-)
 
 
 class StopHereError(Exception):
@@ -51,7 +40,7 @@ def _train(folder: Path, *overrides: str, stop_at: int = 0) -> Transformer:
         if metric.step == stop_at:
             raise StopHereError
 
-    return pretrain(SHAPE, config.pretrain, config.machine, shard, folder, seed=1, on_step=stop)
+    return pretrain(TINY, config.pretrain, config.machine, shard, folder, seed=1, on_step=stop)
 
 
 def _train_in_processes(count: int, folder: Path, *overrides: str) -> Transformer:
@@ -62,7 +51,7 @@ def _train_in_processes(count: int, folder: Path, *overrides: str) -> Transforme
         [*launch, __file__, str(folder), *overrides], env=environment, capture_output=True, text=True, check=False
     )
     assert result.returncode == 0, result.stderr[-4000:]
-    network = Transformer(SHAPE)
+    network = Transformer(TINY)
     network.load_state_dict(torch.load(folder / "result.pt", weights_only=True))
     return network
 

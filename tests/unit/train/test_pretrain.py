@@ -20,6 +20,7 @@ from engine.model.config import TransformerConfig
 from engine.model.transformer import Transformer
 from engine.model_folder import read, write
 from engine.prompt import PromptSettings
+from tests.support.tiny_network import TINY
 from train.checkpoint import newest_step
 from train.config import MachineConfig, PretrainConfig, load
 from train.data.shards import Shard
@@ -30,18 +31,6 @@ from train.parallel import Objective, summed_loss, summed_loss_in_pieces
 from train.run import Run
 from train.stages.pretrain import pretrain, row_batches
 from train.tokenizer import train_tokenizer
-
-SHAPE = TransformerConfig(
-    vocab_size=64,
-    hidden_size=32,
-    intermediate_size=64,
-    num_hidden_layers=2,
-    num_attention_heads=4,
-    num_key_value_heads=2,
-    head_dim=8,
-    max_position_embeddings=64,
-    tie_word_embeddings=True,
-)
 
 
 def _recipe(**changes: object) -> PretrainConfig:
@@ -55,7 +44,7 @@ def _machine(**changes: object) -> MachineConfig:
 
 def _pretrain(folder: Path, rows: int, machine: MachineConfig | None = None, **changes: object) -> Transformer:
     return pretrain(
-        SHAPE, _recipe(**changes), machine or _machine(), _shard(rows), folder, seed=1, on_step=lambda metric: None
+        TINY, _recipe(**changes), machine or _machine(), _shard(rows), folder, seed=1, on_step=lambda metric: None
     )
 
 
@@ -82,7 +71,7 @@ def test_training_learns(precision: str, optimizer: str, tmp_path: Path) -> None
 
 
 def test_the_loss_equals_that_of_transformers(tmp_path: Path) -> None:
-    network = Transformer(SHAPE)
+    network = Transformer(TINY)
     network.initialise(torch.Generator().manual_seed(3))
     definition = train_tokenizer(["a"], vocab_size=256, sample_bytes=10)
     settings = PromptSettings(fim=DEEPSEEK_CODER, context_length=64)
@@ -138,7 +127,7 @@ def test_an_interrupted_run_ends_with_the_weights_of_an_unbroken_one(
 
     broken, recipe = tmp_path / "broken", _recipe(optimizer=optimizer)
     with pytest.raises(StopHereError):
-        pretrain(SHAPE, recipe, machine, _shard(64), broken, seed=1, on_step=stop_at_seven)
+        pretrain(TINY, recipe, machine, _shard(64), broken, seed=1, on_step=stop_at_seven)
     assert newest_step(broken / CHECKPOINTS) == 6
     resumed = _pretrain(broken, 64, machine, optimizer=optimizer)
     for one, other in zip(straight.parameters(), resumed.parameters(), strict=True):
@@ -201,7 +190,7 @@ def test_too_few_rows_are_refused(tmp_path: Path) -> None:
 
 def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
     _pretrain(tmp_path, 16)
-    other = TransformerConfig.from_hugging_face(SHAPE.to_hugging_face() | {"hidden_size": 64})
+    other = TransformerConfig.from_hugging_face(TINY.to_hugging_face() | {"hidden_size": 64})
     with pytest.raises(RunError, match="another network"):
         pretrain(other, _recipe(), _machine(), _shard(16), tmp_path, seed=1, on_step=lambda metric: None)
 
