@@ -22,6 +22,7 @@ from torch import Tensor
 from engine.cache_model import Mixture
 from engine.errors import ModelFolderError
 from engine.model.config import TransformerConfig
+from engine.model.network import Network
 from engine.model.transformer import Transformer
 from engine.prompt import PromptSettings, read_settings
 from engine.tokenizer import Tokenizer
@@ -35,10 +36,17 @@ class ServedModel:
     """Everything a model folder holds, ready to run."""
 
     folder: Path
-    transformer: Transformer
+    network: Network
+    """What answers requests: the reference `Transformer`, or one of its faster forms."""
     tokenizer: Tokenizer
     prompt_settings: PromptSettings
     mixture: Mixture
+
+    @property
+    def transformer(self) -> Transformer:
+        """The network as training and evaluation need it; only a folder that was read plainly has it."""
+        assert isinstance(self.network, Transformer)
+        return self.network
 
 
 def read(folder: Path, *, dtype: torch.dtype = torch.float32, device: str = "cpu") -> ServedModel:
@@ -61,7 +69,7 @@ def read(folder: Path, *, dtype: torch.dtype = torch.float32, device: str = "cpu
     settings = read_settings(folder, tokenizer, context_length=config.max_position_embeddings)
     return ServedModel(
         folder=folder,
-        transformer=read_transformer(folder, config, dtype, device),
+        network=read_transformer(folder, config, dtype, device),
         tokenizer=tokenizer,
         prompt_settings=settings,
         mixture=_read_mixture(folder),

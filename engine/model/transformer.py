@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from engine.model.attention import attend
 from engine.model.config import TransformerConfig
 from engine.model.key_value_cache import KeyValueCache
+from engine.model.network import TokenCache
 from engine.model.rotary import cosines_and_sines, rotate
 
 
@@ -110,10 +111,43 @@ class Transformer(nn.Module):
         logits: Tensor = self.lm_head(self.hidden_states(ids, cache))
         return logits
 
-    def next_logits(self, ids: Tensor, cache: KeyValueCache | None = None) -> Tensor:
+    def logits(self, ids: Tensor, cache: TokenCache) -> Tensor:
+        """Map ids [1, T] to the logits [T, vocab_size] after each of them."""
+        assert isinstance(cache, KeyValueCache)
+        logits: Tensor = self(ids, cache)[0]
+        return logits
+
+    def next_logits(self, ids: Tensor, cache: TokenCache | None = None) -> Tensor:
         """Map ids [B, T] to the logits [B, vocab_size] after the last one (the head runs on one position only)."""
+        assert cache is None or isinstance(cache, KeyValueCache)
         logits: Tensor = self.lm_head(self.hidden_states(ids, cache)[:, -1])
         return logits
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights lie."""
+        return self.embed_tokens.weight.device
+
+    @property
+    def precision(self) -> str:
+        """The name of the weights' type."""
+        return str(self.embed_tokens.weight.dtype).removeprefix("torch.")
+
+    @property
+    def path(self) -> str:
+        """What runs it."""
+        return "torch"
+
+    def new_cache(self, capacity: int) -> KeyValueCache:
+        """Return an empty cache for one sequence of up to `capacity` tokens."""
+        weight = self.embed_tokens.weight
+        return KeyValueCache(self.config, capacity=capacity, dtype=weight.dtype, device=weight.device)
+
+    def cache_bytes(self, capacity: int) -> int:
+        """Return the bytes that `new_cache(capacity)` would allocate."""
+        config = self.config
+        numbers = 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim * capacity
+        return numbers * self.embed_tokens.weight.element_size()
 
     def hidden_states(self, ids: Tensor, cache: KeyValueCache | None = None) -> Tensor:
         """Map ids [B, T] to the normalised states [B, T, hidden] that the head reads."""
