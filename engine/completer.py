@@ -21,7 +21,7 @@ from engine.decoding.steps import write
 from engine.decoding.stopping import stop_for
 from engine.model_folder import ServedModel
 from engine.ngram import NgramCollection, NgramModel
-from engine.prompt import Prompt, PromptMode, PromptParts, build, end_ids
+from engine.prompt import Prompt, PromptParts, build, end_ids
 
 _FILE_CHARACTERS = 60_000
 """Characters of the open file counted on each side of the cursor: about 20 thousand tokens."""
@@ -65,7 +65,7 @@ class Completer:
         self._prompt_tokens = min(prompt_tokens or self._context_length, self._context_length)
         self._end_ids = end_ids(model.prompt_settings.fim, model.tokenizer)
         self._healing = Healing(model.tokenizer)
-        self._reads_to_the_cursor = model.prompt_settings.mode is PromptMode.FILL_IN_THE_MIDDLE
+        self._reads_to_the_cursor = not model.prompt_settings.mode.ends_between_tokens
         weight = model.transformer.embed_tokens.weight
         self._prefixes = PrefixCache(model.transformer.config, dtype=weight.dtype, device=weight.device)
         self._encode_block = lru_cache(4096)(model.tokenizer.encode)

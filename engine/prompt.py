@@ -10,7 +10,7 @@ so does the edited file. Training appends the middle and the end mark (`training
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -32,9 +32,17 @@ class PromptMode(Enum):
 
     FILL_IN_THE_MIDDLE = "fill-in-the-middle"
     """Prefix and suffix between marks, as `build` lays them out; the prefix may end inside a token."""
+    SUFFIX_FIRST = "suffix-first"
+    """Snippets, suffix, header and prefix, each behind the mark of its part, so that the middle simply goes on where
+    the prefix ends. Prefix and middle are one text, as in Code Llama's SPM (section 2.3): the prefix ends between two
+    tokens, and what is typed into the middle changes nothing that stands before it."""
     LEFT_TO_RIGHT = "left-to-right"
-    """Snippets, header and prefix without marks, ended between two tokens: for networks too small to have learned to
-    look back over the suffix to where the prefix ends."""
+    """Snippets, header and prefix without marks, ended between two tokens: for networks that know nothing of holes."""
+
+    @property
+    def ends_between_tokens(self) -> bool:
+        """Whether a prefix that ends inside a token must lose that token first."""
+        return self is not PromptMode.FILL_IN_THE_MIDDLE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +175,7 @@ def build(parts: PromptParts, settings: PromptSettings, tokenizer: Tokenizer, *,
     room -= len(header)
     blocks = _snippet_blocks(parts.snippets, tokenizer)
     prefix = _encode_until_full(lambda length: parts.prefix[-length:], len(parts.prefix), room, tokenizer)
-    read_suffix = parts.suffix if settings.mode is PromptMode.FILL_IN_THE_MIDDLE else ""
+    read_suffix = "" if settings.mode is PromptMode.LEFT_TO_RIGHT else parts.suffix
     suffix = _encode_until_full(lambda length: read_suffix[:length], len(read_suffix), room, tokenizer)
     shares = _share_out(
         room,
@@ -184,6 +192,8 @@ def build(parts: PromptParts, settings: PromptSettings, tokenizer: Tokenizer, *,
     before = [*context, *header, *prefix]
     if settings.mode is PromptMode.LEFT_TO_RIGHT:
         ids = before or [*marks.begin, marks.prefix]  # a network must read something
+    elif settings.mode is PromptMode.SUFFIX_FIRST:
+        ids = [*marks.begin, marks.prefix, *context, marks.suffix, *suffix, marks.middle, *header, *prefix]
     elif settings.fim.order is Order.PSM:
         ids = [*marks.begin, marks.prefix, *before, marks.suffix, *suffix, marks.middle]
     else:
@@ -198,9 +208,13 @@ def training_ids(
 
     Returns None when the middle and the end mark leave less than half of `budget` tokens for the prompt.
     """
-    answer = [*tokenizer.encode(middle), end_ids(settings.fim, tokenizer)[0]]
+    end = end_ids(settings.fim, tokenizer)[0]
+    answer = [*tokenizer.encode(middle), end]
     if len(answer) > budget // 2:
         return None
+    if settings.mode.ends_between_tokens:
+        whole = replace(parts, prefix=parts.prefix + middle)
+        return [*build(whole, settings, tokenizer, budget=budget - 1).ids, end]
     return [*build(parts, settings, tokenizer, budget=budget - len(answer)).ids, *answer]
 
 

@@ -16,6 +16,7 @@ from engine.model.transformer import Transformer
 from engine.prompt import PromptSettings, read_settings
 from engine.tokenizer import Tokenizer
 from train.config import ExtendContextConfig, InstructConfig, RunConfig
+from train.data.cut_holes import served_mode
 from train.data.document import SourceDocument
 from train.data.executor import open_executor
 from train.data.pipeline import CleanCorpus, prepare, snippet_finder, training_rows
@@ -76,7 +77,8 @@ class Run:
         Serving goes no further than training went: positions that no row had are noise to the network, whatever the
         network has room for.
         """
-        return PromptSettings(fim=DEEPSEEK_CODER, context_length=self.config.data.row_tokens)
+        data = self.config.data
+        return PromptSettings(fim=DEEPSEEK_CODER, context_length=data.row_tokens, mode=served_mode(data))
 
     @property
     def model_folder(self) -> Path:

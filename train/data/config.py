@@ -15,7 +15,8 @@ class DataConfig:
     fim_level: Literal["document", "context"] = "document"
     """Where holes are cut: in documents before packing (the paper), or in the pieces of packed rows (Bavarian)."""
     fim_order: Literal["psm", "spm", "joint"] = "psm"
-    """Prefix, suffix, middle (the paper); suffix, prefix and middle (SPM v2); or either with equal chance."""
+    """Prefix, suffix, middle (the paper); suffix, then prefix and middle as one text (Code Llama's SPM,
+    `PromptMode.SUFFIX_FIRST`); or either with equal chance, served as the first."""
     middles: Literal["lines", "characters", "syntax"] = "lines"
     """`characters`: two uniform cuts (Bavarian et al.); `lines`: the rest of a line for `line_middles` of the holes,
     else characters; `syntax`: likewise, else a node of the syntax tree."""

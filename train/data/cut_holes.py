@@ -1,18 +1,17 @@
 """Turns documents into samples: next-token text, or fill-in-the-middle with a hole (DeepSeek-Coder, section 3.1).
 
-Every sample with a hole goes through `engine.prompt`, so training reads what serving sends. SPM samples are the second
-variant of Bavarian et al. 2022 (section 3): the same marks, the suffix first, prefix and middle in one piece.
+Every sample with a hole goes through `engine.prompt`, so training reads what serving sends.
 """
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from tree_sitter import Parser
 
 from engine.api import Snippet
-from engine.prompt import PromptParts, PromptSettings, build, end_ids, path_header
+from engine.prompt import PromptMode, PromptParts, PromptSettings, end_ids, path_header, training_ids
 from engine.tokenizer import Tokenizer
 from repo_context.errors import GrammarMissingError
 from repo_context.languages import Grammar, language_named, load_grammar
@@ -125,11 +124,7 @@ class _Cutter:
 
     def _with_hole(self, document: SourceDocument, budget: int = 0) -> Sample | None:
         """Cut one hole; None when its middle leaves too little of the row for what is around it."""
-        budget = budget or self._config.row_tokens
         hole = choose_hole(document, self._config, self._chance)
-        middle = self._tokenizer.encode(document.text[hole.start : hole.end])
-        if len(middle) + 1 > budget // 2:
-            return None
         parts = PromptParts(
             path=document.path,
             comment=document.comment,
@@ -137,29 +132,23 @@ class _Cutter:
             suffix=document.text[hole.end :],
             snippets=self._find_snippets(document, hole),
         )
-        prompt = build(parts, self._settings, self._tokenizer, budget=budget - len(middle) - 1)
-        ids = list(prompt.ids)
-        if self._is_suffix_first():
-            ids = suffix_first(ids, len(prompt.suffix_ids), self._tokenizer.control_id(self._settings.fim.prefix_mark))
-        return Sample(ids=[*ids, *middle, self._end], divisible=False)
+        settings = replace(self._settings, mode=self._mode())
+        middle = document.text[hole.start : hole.end]
+        ids = training_ids(parts, middle, settings, self._tokenizer, budget=budget or self._config.row_tokens)
+        return None if ids is None else Sample(ids=ids, divisible=False)
 
-    def _is_suffix_first(self) -> bool:
-        order = self._config.fim_order
-        return order == "spm" or (order == "joint" and self._chance.random() < 0.5)
+    def _mode(self) -> PromptMode:
+        if self._config.fim_order == "joint":
+            return self._chance.choice((PromptMode.FILL_IN_THE_MIDDLE, PromptMode.SUFFIX_FIRST))
+        return served_mode(self._config)
 
     def _encode(self, document: SourceDocument) -> list[int]:
         return self._tokenizer.encode(path_header(document.path, document.comment) + document.text)
 
 
-def suffix_first(ids: Sequence[int], suffix_tokens: int, prefix_mark: int | None) -> list[int]:
-    """Return a PSM prompt as SPM, variant 2: `PRE SUF suffix MID prefix` for `PRE prefix SUF suffix MID`.
-
-    >>> suffix_first([1, 10, 11, 2, 20, 3], 1, 1)
-    [1, 2, 20, 3, 10, 11]
-    """
-    start = 0 if prefix_mark is None else list(ids).index(prefix_mark) + 1
-    cut = len(ids) - 2 - suffix_tokens
-    return [*ids[:start], *ids[cut:], *ids[start:cut]]
+def served_mode(config: DataConfig) -> PromptMode:
+    """Return how a network that was trained on such samples is to be read."""
+    return PromptMode.SUFFIX_FIRST if config.fim_order == "spm" else PromptMode.FILL_IN_THE_MIDDLE
 
 
 def choose_hole(document: SourceDocument, config: DataConfig, chance: random.Random) -> Hole:

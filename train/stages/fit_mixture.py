@@ -118,7 +118,7 @@ def _record_hole(model: ServedModel, collection: NgramCollection, hole: Reposito
         file=NgramModel.of_documents([before, tokenizer.encode(hole.suffix)], model.transformer.config.vocab_size),
         collection=collection.model(excluding=hole.path),
     )
-    if model.prompt_settings.mode is PromptMode.LEFT_TO_RIGHT:
+    if model.prompt_settings.mode.ends_between_tokens:
         read = hole.prefix[: len(hole.prefix) - len(typed)] + tokenizer.decode(line[:first])
         network = _network_probabilities(model, hole, read, behind)
     else:

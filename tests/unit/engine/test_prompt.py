@@ -2,7 +2,7 @@
 
 import json
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -174,6 +174,19 @@ def test_training_and_serving_read_the_same_prompt() -> None:
         answer = [*TOKENIZER.encode(middle), TOKENIZER.control_id("<｜end▁of▁sentence｜>")]
         served = build(parts, SETTINGS, TOKENIZER, budget=512 - len(answer))
         assert trained == [*served.ids, *answer]
+
+
+def test_suffix_first_prefix_and_middle_are_one_text_behind_snippets_and_suffix() -> None:
+    suffix_first = replace(SETTINGS, mode=PromptMode.SUFFIX_FIRST)
+    snippet = Piece("b.py", "b = 1\n")
+    parts = PromptParts(path="a.py", comment="#", prefix="value = fo", suffix="\nend\n", snippets=(snippet,))
+    trained = training_ids(parts, "o(bar)", suffix_first, TOKENIZER, budget=200)
+    snippets, suffix = TOKENIZER.encode("#b.py\nb = 1\n\n"), TOKENIZER.encode("\nend\n")
+    text = [*TOKENIZER.encode("#a.py\n"), *TOKENIZER.encode("value = foo(bar)")]
+    start, end = TOKENIZER.control_id("<｜begin▁of▁sentence｜>"), TOKENIZER.control_id("<｜end▁of▁sentence｜>")
+    assert trained == [start, PREFIX, *snippets, SUFFIX, *suffix, MIDDLE, *text, end]
+    served = build(replace(parts, prefix="value ="), suffix_first, TOKENIZER, budget=200)
+    assert list(served.ids) == trained[: len(served.ids)]
 
 
 def test_a_middle_longer_than_half_the_row_makes_no_sample() -> None:
