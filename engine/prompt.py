@@ -5,7 +5,8 @@
     [begin of sequence] prefix-mark  snippets  #path/of/file  prefix  suffix-mark  suffix  middle-mark
 
 Every snippet stands under a comment with its path, as DeepSeek-Coder trains (section 2.2 and the released README), and
-so does the edited file. Training appends the middle and the end mark (`training_ids`); both go through `build`.
+so does the edited file; families that were trained on several files in another way get theirs (`prompt_files`).
+Training appends the middle and the end mark (`training_ids`); both go through `build`.
 """
 
 import json
@@ -17,8 +18,21 @@ from typing import Any
 
 from engine.api import Snippet
 from engine.errors import ModelFolderError, PromptError
-from engine.fim_formats import FORMATS, FimFormat, Order, by_name
+from engine.fim_formats import FORMATS, FimFormat, Order, by_name, recognise, without_holes
+from engine.prompt_files import Introduction, arrange, introduce, path_header
 from engine.tokenizer import Tokenizer
+
+__all__ = [
+    "Prompt",
+    "PromptMode",
+    "PromptParts",
+    "PromptSettings",
+    "build",
+    "end_ids",
+    "path_header",
+    "read_settings",
+    "training_ids",
+]
 
 _CHARACTERS_PER_TOKEN = 4
 """First guess at how much text fills a token of budget; encoding costs more than anything else done here."""
@@ -106,6 +120,8 @@ class PromptParts:
     suffix: str
     snippets: Sequence[Snippet] = ()
     """Best first."""
+    repository: str = ""
+    """Its name, for families that were trained to see it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,14 +161,10 @@ def read_settings(folder: Path, tokenizer: Tokenizer, *, context_length: int) ->
                 f"{path} asks for {settings.context_length} tokens of context, but config.json allows {context_length}"
             )
         return settings
-    for fim in FORMATS:
-        required = (fim.prefix_mark, fim.suffix_mark, fim.middle_mark)
-        if all(tokenizer.control_id(mark) is not None for mark in required):
-            return PromptSettings(fim=fim, context_length=context_length)
-    raise ModelFolderError(
-        f"{folder} has no prompt.json and its tokenizer knows no fill-in-the-middle marks of "
-        f"{', '.join(fim.name for fim in FORMATS)}: is it a base model trained to fill in the middle?"
-    )
+    fim = recognise(lambda mark: tokenizer.control_id(mark) is not None, str(folder))
+    if fim is not None:
+        return PromptSettings(fim=fim, context_length=context_length)
+    return _without_holes(folder, tokenizer, context_length)
 
 
 def build(parts: PromptParts, settings: PromptSettings, tokenizer: Tokenizer, *, budget: int) -> Prompt:
@@ -166,14 +178,12 @@ def build(parts: PromptParts, settings: PromptSettings, tokenizer: Tokenizer, *,
         PromptError: the budget cannot hold the marks and one token.
     """
     marks = _mark_ids(settings.fim, tokenizer)
-    room = budget - len(marks.begin) - 3
+    room = budget - len(marks.begin) - len(marks.hole) - tokenizer.begins_with_space
     if room < 1:
         raise PromptError(f"a prompt of {budget} tokens cannot hold the marks; ask for fewer new tokens")
-    header = tokenizer.encode(path_header(parts.path, parts.comment))
-    if len(header) > room // 4:  # a path of hundreds of characters must not push the code out
-        header = []
-    room -= len(header)
-    blocks = _snippet_blocks(parts.snippets, tokenizer)
+    introduction = _introduce(parts, settings.fim, tokenizer, room)
+    room -= len(introduction.opening) + len(introduction.own_mark) + len(introduction.own)
+    blocks = introduction.blocks
     prefix = _encode_until_full(lambda length: parts.prefix[-length:], len(parts.prefix), room, tokenizer)
     read_suffix = "" if settings.mode is PromptMode.LEFT_TO_RIGHT else parts.suffix
     suffix = _encode_until_full(lambda length: read_suffix[:length], len(read_suffix), room, tokenizer)
@@ -188,16 +198,19 @@ def build(parts: PromptParts, settings: PromptSettings, tokenizer: Tokenizer, *,
     suffix = _cut_tail(suffix, shares.suffix, tokenizer)
     # Chosen by rank, laid out by path: a change of rank between keystrokes must not change the first bytes.
     order = sorted(chosen, key=lambda index: (parts.snippets[index].path, index))
-    context = [token for index in order for token in blocks[index]]
-    before = [*context, *header, *prefix]
+    files = arrange(introduction, settings.fim, order)
+    begin = [*marks.begin, *files.outside]
+    context, own, prefix = _begun([list(files.context), list(files.own), prefix], tokenizer)
+    before = [*context, *own, *prefix]
     if settings.mode is PromptMode.LEFT_TO_RIGHT:
-        ids = before or [*marks.begin, marks.prefix]  # a network must read something
+        # A network must read something, and one without holes was trained on texts that begin.
+        ids = before if before and marks.hole else [*begin, *marks.prefix, *before]
     elif settings.mode is PromptMode.SUFFIX_FIRST:
-        ids = [*marks.begin, marks.prefix, *context, marks.suffix, *suffix, marks.middle, *header, *prefix]
+        ids = [*begin, *marks.prefix, *context, *marks.suffix, *suffix, *marks.middle, *own, *prefix]
     elif settings.fim.order is Order.PSM:
-        ids = [*marks.begin, marks.prefix, *before, marks.suffix, *suffix, marks.middle]
+        ids = [*begin, *marks.prefix, *before, *marks.suffix, *suffix, *marks.middle]
     else:
-        ids = [*marks.begin, marks.suffix, *suffix, marks.prefix, *before, marks.middle]
+        ids = [*begin, *marks.suffix, *suffix, *marks.prefix, *before, *marks.middle]
     return Prompt(ids=tuple(ids), prefix_ids=tuple(prefix), suffix_ids=tuple(suffix), snippets_used=len(chosen))
 
 
@@ -224,28 +237,25 @@ def end_ids(fim: FimFormat, tokenizer: Tokenizer) -> tuple[int, ...]:
     Raises:
         ModelFolderError: the tokenizer knows none of the family's end marks.
     """
-    ends = [tokenizer.control_id(mark) for mark in fim.end_marks]
+    ends = [tokenizer.control_id(mark) for mark in (*fim.end_marks, *fim.other_end_marks)]
     if all(token is None for token in ends):
         raise ModelFolderError(f"the tokenizer knows none of the end marks {fim.end_marks}")
-    others = [tokenizer.control_id(mark) for mark in (fim.prefix_mark, fim.suffix_mark, fim.middle_mark)]
+    others = [tokenizer.control_id(mark) for mark in fim.hole_marks]
     return tuple(token for token in (*ends, *others) if token is not None)
-
-
-def path_header(path: str, comment: str) -> str:
-    """Return the comment line that stands above a file's text.
-
-    >>> path_header("src/model.py", "#")
-    '#src/model.py\\n'
-    """
-    return f"{comment}{path}\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Marks:
+    """The ids of the marks; empty where a family has none."""
+
     begin: tuple[int, ...]
-    prefix: int
-    suffix: int
-    middle: int
+    prefix: tuple[int, ...]
+    suffix: tuple[int, ...]
+    middle: tuple[int, ...]
+
+    @property
+    def hole(self) -> tuple[int, ...]:
+        return self.prefix + self.suffix + self.middle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,14 +266,59 @@ class _Shares:
 
 
 def _mark_ids(fim: FimFormat, tokenizer: Tokenizer) -> _Marks:
-    ids = []
+    ids: list[tuple[int, ...]] = []
     for mark in (fim.prefix_mark, fim.suffix_mark, fim.middle_mark):
-        token = tokenizer.control_id(mark)
-        if token is None:
+        token = tokenizer.control_id(mark) if mark else None
+        if mark and token is None:
             raise ModelFolderError(f"prompt.json says {fim.name!r}, but the tokenizer does not know the mark {mark!r}")
-        ids.append(token)
+        ids.append(() if token is None else (token,))
     begin = tokenizer.control_id(fim.begin_of_sequence) if fim.begin_of_sequence else None
     return _Marks(begin=() if begin is None else (begin,), prefix=ids[0], suffix=ids[1], middle=ids[2])
+
+
+def _without_holes(folder: Path, tokenizer: Tokenizer, context_length: int) -> PromptSettings:
+    """Settings for a model that knows no family's marks: any causal model can go on from the left."""
+    try:
+        raw = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+        begin, end = (_mark(raw.get(name)) for name in ("bos_token", "eos_token"))
+    except (OSError, ValueError, AttributeError):
+        begin = end = None
+    if end is None or tokenizer.control_id(end) is None:
+        raise ModelFolderError(
+            f"{folder} has no prompt.json, its tokenizer knows no fill-in-the-middle marks of "
+            f"{', '.join(fim.name for fim in FORMATS)}, and its tokenizer_config.json names no eos_token: "
+            "is the download complete?"
+        )
+    fim = without_holes(end, begin)
+    return PromptSettings(fim=fim, context_length=context_length, mode=PromptMode.LEFT_TO_RIGHT)
+
+
+def _mark(raw: object) -> str | None:
+    """Read a token of `tokenizer_config.json`, which is a string or an object with its text."""
+    content = raw.get("content") if isinstance(raw, dict) else raw
+    return content if isinstance(content, str) and content else None
+
+
+def _introduce(parts: PromptParts, fim: FimFormat, tokenizer: Tokenizer, room: int) -> Introduction:
+    introduction = introduce(
+        parts.snippets, fim, tokenizer, repository=parts.repository, path=parts.path, comment=parts.comment
+    )
+    if len(introduction.opening) + len(introduction.own) > room // 4:
+        # A path of hundreds of characters must not push the code out.
+        return replace(introduction, opening=(), own=())
+    return introduction
+
+
+def _begun(pieces: Sequence[list[int]], tokenizer: Tokenizer) -> list[list[int]]:
+    """Put the space that a tokenizer begins every text with in front of the first piece that has text."""
+    begun = list(pieces)
+    first = next((index for index, piece in enumerate(pieces) if piece), None)
+    if first is not None and tokenizer.begins_with_space:
+        text = tokenizer.decode(pieces[first])
+        spaced = tokenizer.encode(f" {text}")
+        if "\ufffd" not in text and len(spaced) <= len(pieces[first]) + 1:
+            begun[first] = spaced
+    return begun
 
 
 def _share_out(room: int, *, prefix: int, suffix: tuple[int, int], snippets: tuple[int, int]) -> _Shares:
@@ -274,13 +329,6 @@ def _share_out(room: int, *, prefix: int, suffix: tuple[int, int], snippets: tup
     more = min(spare, suffix[0] - for_suffix)
     for_suffix, spare = for_suffix + more, spare - more
     return _Shares(prefix=for_prefix, suffix=for_suffix, snippets=for_snippets + min(spare, snippets[0] - for_snippets))
-
-
-def _snippet_blocks(snippets: Sequence[Snippet], tokenizer: Tokenizer) -> list[list[int]]:
-    return [
-        tokenizer.encode(path_header(snippet.path, snippet.comment) + snippet.text.rstrip("\n") + "\n\n")
-        for snippet in snippets
-    ]
 
 
 def _fit_snippets(blocks: Sequence[Sequence[int]], room: int) -> list[int]:

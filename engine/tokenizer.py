@@ -3,12 +3,15 @@
 A `tokenizer.json` lists its marks as added tokens, and the library matches added tokens anywhere in the input, whether
 they are flagged special or not (DeepSeek's fill-in-the-middle marks are not). User text is therefore encoded by a
 second tokenizer built from the same file without them; the marks themselves are only ever looked up by name.
+
+That second tokenizer never puts a space in front of a text either, as SentencePiece's do (Llama, Mistral): the pieces
+of a prompt are encoded one by one, and only the first of them begins a text (`Tokenizer.begins_with_space`).
 """
 
 import codecs
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,13 @@ from tokenizers import Tokenizer as _LibraryTokenizer
 from engine.errors import ModelFolderError
 
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-F]{2})>")
+_BLANKS = re.compile(r"[\s▁]+")
+_HTML_TAG = re.compile(
+    r"</?(?:a|b|blockquote|body|br|caption|code|div|em|h[1-6]|head|html|i|li|ol|p|pre|span|strong|sub|sup|table|tbody"
+    r"|td|tfoot|th|thead|tr|u|ul)>"
+)
+_MARK_PIECE = re.compile(r"▁<[A-Z]{3}>")
+"""Code Llama's marks, where a vocabulary holds them as ordinary pieces."""
 
 
 class Tokenizer:
@@ -31,21 +41,28 @@ class Tokenizer:
         """
         try:
             raw: dict[str, Any] = json.loads(definition)
-            added = [token for token in raw.get("added_tokens") or () if _is_control(token["content"])]
+            added = [token for token in raw.get("added_tokens") or () if _is_control(token)]
             raw["added_tokens"] = [token for token in raw.get("added_tokens") or () if token not in added]
             complete = _LibraryTokenizer.from_str(definition)
+            for part in ("normalizer", "pre_tokenizer"):
+                raw[part] = _without_leading_space(raw.get(part))
             self._user_text = _LibraryTokenizer.from_str(json.dumps(raw))
         except Exception as error:
             raise ModelFolderError(f"tokenizer.json is broken ({error}); fetch or train it again") from error
         self._user_text.no_padding()
         self._user_text.no_truncation()
-        self._control: dict[str, int] = {token["content"]: int(token["id"]) for token in added}
+        vocabulary: dict[str, int] = complete.get_vocab(with_added_tokens=True)
+        self._control = {token: number for token, number in vocabulary.items() if _MARK_PIECE.fullmatch(token)}
+        self._control |= {token["content"]: int(token["id"]) for token in added}
         ordinary = {int(token["id"]): str(token["content"]) for token in raw["added_tokens"]}
-        self._bytes = _bytes_by_id(complete, set(self._control.values()), ordinary)
+        self._bytes = _bytes_by_id(vocabulary, set(self._control.values()), ordinary)
         self.vocab_size: int = len(self._bytes)
         """Ids run from 0 to `vocab_size` - 1, control tokens included."""
         self.fingerprint: str = sha256(definition.encode()).hexdigest()[:16]
         """Equal for equal definitions; keys whatever is stored as ids."""
+        first = complete.encode("x", add_special_tokens=False).ids[:1]
+        self.begins_with_space: bool = self.decode(first).startswith(" ")
+        """Whether the model was trained on texts that begin with a space of the tokenizer's own."""
 
     @classmethod
     def load(cls, folder: Path) -> "Tokenizer":
@@ -106,14 +123,33 @@ class TextStream:
         return self._decoder.decode(self._tokenizer.token_bytes(token_id))
 
 
-def _is_control(content: str) -> bool:
-    # Some tokenizers keep runs of spaces (GPT-NeoX) or single rare characters (DeepSeek-Coder 32000-32012) as added
-    # tokens: those are text, and a model reads them best as it was trained to.
-    return len(content) > 1 and not content.isspace()
+def _is_control(token: Mapping[str, Any]) -> bool:
+    # Some tokenizers keep runs of spaces (GPT-NeoX, Gemma), HTML tags (Gemma) or single rare characters
+    # (DeepSeek-Coder 32000-32012) as added tokens: those are text, and a model reads them best as it was trained to.
+    content = token["content"]
+    if len(content) <= 1 or _BLANKS.fullmatch(content):
+        return False
+    return bool(token.get("special")) or not _HTML_TAG.fullmatch(content)
 
 
-def _bytes_by_id(tokenizer: _LibraryTokenizer, control: set[int], ordinary: dict[int, str]) -> list[bytes]:
-    vocabulary: dict[str, int] = tokenizer.get_vocab(with_added_tokens=True)
+def _without_leading_space(part: Any) -> Any:
+    """Return a normalizer or pre-tokenizer that adds nothing in front of a text."""
+    if not isinstance(part, dict):
+        return part
+    if part.get("type") == "Prepend":
+        return None
+    changed = dict(part)
+    for steps in ("normalizers", "pretokenizers"):
+        if steps in part:
+            changed[steps] = [kept for step in part[steps] if (kept := _without_leading_space(step)) is not None]
+    if "prepend_scheme" in part:
+        changed["prepend_scheme"] = "never"
+    if "add_prefix_space" in part:
+        changed["add_prefix_space"] = False
+    return changed
+
+
+def _bytes_by_id(vocabulary: Mapping[str, int], control: set[int], ordinary: dict[int, str]) -> list[bytes]:
     table = [b""] * (max(vocabulary.values(), default=-1) + 1)
     alphabet = _byte_level_alphabet()
     # A byte-level vocabulary spells every token in the 256 letters of its own alphabet.
@@ -122,7 +158,8 @@ def _bytes_by_id(tokenizer: _LibraryTokenizer, control: set[int], ordinary: dict
         if token_id in control:
             continue
         if token_id in ordinary:
-            table[token_id] = ordinary[token_id].encode()
+            text = ordinary[token_id]
+            table[token_id] = (text if byte_level else text.replace("▁", " ")).encode()
         elif byte_level and all(letter in alphabet for letter in token):
             table[token_id] = bytes(alphabet[letter] for letter in token)
         elif match := _BYTE_TOKEN.fullmatch(token):
