@@ -2,6 +2,7 @@
 
 EngineError
 ├── ModelFolderError        a model folder cannot be read or written
+│   └── UnsupportedShapeError   its network has a shape that ours has not
 ├── PromptError             a prompt cannot be built from what was given
 └── EngineUnavailableError  the engine process cannot be started or reached
 """
@@ -13,6 +14,10 @@ class EngineError(Exception):
 
 class ModelFolderError(EngineError):
     """A model folder is missing, incomplete or broken."""
+
+
+class UnsupportedShapeError(ModelFolderError):
+    """A model folder describes a network that is not ours to run; transformers may."""
 
 
 class PromptError(EngineError):

@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from engine.cache_model import Mixture
-from engine.errors import ModelFolderError
+from engine.errors import ModelFolderError, UnsupportedShapeError
 from engine.model.config import TransformerConfig
 from engine.model.network import Network
 from engine.model.transformer import Transformer
@@ -69,7 +69,7 @@ def read(folder: Path, *, dtype: torch.dtype = torch.float32, device: str = "cpu
     settings = read_settings(folder, tokenizer, context_length=config.max_position_embeddings)
     return ServedModel(
         folder=folder,
-        network=read_transformer(folder, config, dtype, device),
+        network=_read_network(folder, config, dtype, device),
         tokenizer=tokenizer,
         prompt_settings=settings,
         mixture=_read_mixture(folder),
@@ -77,13 +77,18 @@ def read(folder: Path, *, dtype: torch.dtype = torch.float32, device: str = "cpu
 
 
 def read_config(folder: Path) -> TransformerConfig:
-    """Read `config.json`.
+    """Read `config.json`; the shapes that only transformers runs are told in our network's words.
 
     Raises:
-        ModelFolderError: it is missing, broken, or describes another architecture.
+        ModelFolderError: it is missing, broken, or describes an architecture that transformers does not know.
     """
     raw = _read_json(folder / "config.json")
-    return TransformerConfig.from_hugging_face(raw)
+    try:
+        return TransformerConfig.from_hugging_face(raw)
+    except UnsupportedShapeError:
+        from engine import transformers_network  # seconds to import, and mostly not needed
+
+        return transformers_network.read_config(folder)
 
 
 def read_transformer(folder: Path, config: TransformerConfig, dtype: torch.dtype, device: str) -> Transformer:
@@ -116,6 +121,16 @@ def read_transformer(folder: Path, config: TransformerConfig, dtype: torch.dtype
     if config.tie_word_embeddings:
         transformer.lm_head.weight = transformer.embed_tokens.weight
     return transformer.requires_grad_(requires_grad=False).eval()
+
+
+def _read_network(folder: Path, config: TransformerConfig, dtype: torch.dtype, device: str) -> Network:
+    try:
+        TransformerConfig.from_hugging_face(_read_json(folder / "config.json"))
+    except UnsupportedShapeError:
+        from engine.transformers_network import TransformersNetwork
+
+        return TransformersNetwork.read(folder, config, dtype=dtype, device=device)
+    return read_transformer(folder, config, dtype, device)
 
 
 def write_reading(folder: Path, *, prompt_settings: PromptSettings, mixture: Mixture) -> None:

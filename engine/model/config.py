@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from engine.errors import ModelFolderError
+from engine.errors import ModelFolderError, UnsupportedShapeError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +28,8 @@ class TransformerConfig:
     rope_factor: float = 1.0
     """Linear position scaling: position m turns by m / factor (DeepSeek-Coder, section 3.6)."""
     tie_word_embeddings: bool = False
+    query_key_value_bias: bool = False
+    """Whether these three projections add a bias, as Qwen2's do."""
     initializer_range: float = 0.02
     bos_token_id: int | None = None
     eos_token_id: int | None = None
@@ -51,7 +53,8 @@ class TransformerConfig:
         """Read the fields of a `config.json`, as transformers 4 (`rope_scaling`) or 5 (`rope_parameters`) writes it.
 
         Raises:
-            ModelFolderError: another architecture, an unsupported variant, or a missing field.
+            UnsupportedShapeError: another architecture or an unsupported variant.
+            ModelFolderError: a missing or senseless field.
         """
         _refuse_unsupported(raw)
         try:
@@ -115,15 +118,15 @@ class TransformerConfig:
 def _refuse_unsupported(raw: Mapping[str, Any]) -> None:
     model_type = raw.get("model_type", "llama")
     if model_type != "llama":
-        raise ModelFolderError(
+        raise UnsupportedShapeError(
             f"config.json describes a {model_type!r} model; midfill's network runs 'llama' shapes "
             "(DeepSeek-Coder 1.3B to 33B, Code Llama, and models trained with `midfill train`)"
         )
     for field in ("attention_bias", "mlp_bias"):
         if raw.get(field):
-            raise ModelFolderError(f"config.json sets {field}; midfill's network has no biases")
+            raise UnsupportedShapeError(f"config.json sets {field}; midfill's network has no biases")
     if raw.get("hidden_act", "silu") != "silu":
-        raise ModelFolderError(f"config.json sets hidden_act {raw['hidden_act']!r}; midfill's network uses 'silu'")
+        raise UnsupportedShapeError(f"config.json sets hidden_act {raw['hidden_act']!r}; midfill's network uses 'silu'")
 
 
 def _rope(raw: Mapping[str, Any]) -> tuple[float, float]:
@@ -135,7 +138,7 @@ def _rope(raw: Mapping[str, Any]) -> tuple[float, float]:
         return theta, 1.0
     if kind == "linear":
         return theta, float(scaling["factor"])
-    raise ModelFolderError(f"config.json asks for {kind!r} rope scaling; midfill's network does 'linear' scaling")
+    raise UnsupportedShapeError(f"config.json asks for {kind!r} rope scaling; midfill's network does 'linear' scaling")
 
 
 def _first_id(value: object) -> int | None:

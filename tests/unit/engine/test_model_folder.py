@@ -121,13 +121,8 @@ def _change_weights(folder: Path, change: Callable[[dict[str, torch.Tensor]], ob
 DEFECTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "no config": (lambda folder: _drop(folder, "config.json"), r"config\.json is missing"),
     "config is no JSON": (lambda folder: _garble(folder, "config.json"), r"config\.json is broken"),
-    "another architecture": (lambda folder: _set(folder, model_type="gpt2"), "'gpt2' model"),
-    "biases": (lambda folder: _set(folder, attention_bias=True), "attention_bias"),
-    "another activation": (lambda folder: _set(folder, hidden_act="gelu"), "hidden_act"),
-    "another rope scaling": (
-        lambda folder: _set(folder, rope_parameters={"rope_type": "yarn", "rope_theta": 1e4}, rope_scaling=None),
-        "'yarn' rope scaling",
-    ),
+    "no architecture at all": (lambda folder: _set(folder, model_type="no-such-thing"), "no-such-thing"),
+    "biases without weights": (lambda folder: _set(folder, attention_bias=True), "lacks 8 tensors"),
     "a number that is none": (lambda folder: _set(folder, hidden_size="wide"), "wrong type"),
     "heads that do not divide": (lambda folder: _set(folder, num_key_value_heads=3), "must be a multiple"),
     "an odd head": (lambda folder: _set(folder, head_dim=7), "head_dim 7 is odd"),
