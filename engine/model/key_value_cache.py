@@ -53,6 +53,10 @@ class KeyValueCache:
         self._values[layer, :, :, self._length : end] = values
         return self._keys[layer, :, :, :end], self._values[layer, :, :, :end]
 
+    def held(self) -> tuple[Tensor, Tensor]:
+        """Return the keys and values of all layers, each [layers, B, kv_heads, length, head_dim]."""
+        return self._keys[:, :, :, : self._length], self._values[:, :, :, : self._length]
+
     def advance(self, tokens: int) -> None:
         """Count `tokens` new tokens as held."""
         self._length += tokens

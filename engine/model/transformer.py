@@ -39,9 +39,9 @@ class Attention(nn.Module):
         self.layer = layer
         queries = config.num_attention_heads * config.head_dim
         shared = config.num_key_value_heads * config.head_dim
-        self.q_proj = nn.Linear(config.hidden_size, queries, bias=False)
-        self.k_proj = nn.Linear(config.hidden_size, shared, bias=False)
-        self.v_proj = nn.Linear(config.hidden_size, shared, bias=False)
+        self.q_proj = nn.Linear(config.hidden_size, queries, bias=config.query_key_value_bias)
+        self.k_proj = nn.Linear(config.hidden_size, shared, bias=config.query_key_value_bias)
+        self.v_proj = nn.Linear(config.hidden_size, shared, bias=config.query_key_value_bias)
         self.o_proj = nn.Linear(queries, config.hidden_size, bias=False)
 
     def forward(self, states: Tensor, angles: tuple[Tensor, Tensor], cache: KeyValueCache | None) -> Tensor:
