@@ -12,6 +12,7 @@ from tqdm import tqdm
 from engine.errors import EngineError
 from engine.model_names import resolve
 from train import data_verb
+from train.adapt import AdaptSettings, adapt
 from train.config import continued_recipe_names, load, load_continued, recipe_names
 from train.continued_run import continue_model
 from train.errors import RecipeError, TrainError
@@ -73,6 +74,20 @@ def _parser() -> argparse.ArgumentParser:
     goes_on.add_argument("--output", required=True, type=Path, help="the run's folder; the model is in its model/")
     goes_on.add_argument("--set", action="append", default=[], metavar="SECTION.FIELD=VALUE", dest="overrides")
     goes_on.set_defaults(verb=_continue)
+    adapts = verbs.add_parser("adapt", help="adapt a model to your own repository, and serve it there if it is better")
+    adapts.add_argument("repository", type=Path, help="a git repository with some history")
+    adapts.add_argument("--model", default="default", help="a model folder, or its name (default: default)")
+    for name, text in (
+        ("tokens", "most tokens to train on"),
+        ("passes", "most times that the repository is read"),
+        ("learning_rate", "peak learning rate"),
+        ("holes", "places of each kind that it is judged by"),
+    ):
+        value = getattr(AdaptSettings(), name)
+        adapts.add_argument(
+            f"--{name.replace('_', '-')}", type=type(value), default=value, help=f"{text} (default: {value:g})"
+        )
+    adapts.set_defaults(verb=_adapt)
     curves = verbs.add_parser("plot", help="draw a run's curves to curves.png and curves.html")
     curves.add_argument("run", type=Path, help="the run's folder")
     curves.set_defaults(verb=_plot)
@@ -116,6 +131,24 @@ def _continue(arguments: argparse.Namespace) -> int:
         folder = continue_model(config, resolve(arguments.model), dict(sources), arguments.output, tell, show)
     print(folder)
     return 0
+
+
+def _adapt(arguments: argparse.Namespace) -> int:
+    settings = AdaptSettings(
+        tokens=arguments.tokens,
+        passes=arguments.passes,
+        learning_rate=arguments.learning_rate,
+        holes=arguments.holes,
+    )
+    with _progress() as (tell, show):
+        result = adapt(arguments.repository.absolute(), arguments.model, settings, tell=tell, on_step=show)
+    print(
+        f"exact matches on {result.holes} holes in the last {result.commits} commits: {result.before} before, "
+        f"{result.after} after reading {result.tokens:,} tokens"
+    )
+    kept = f"kept for {arguments.repository}; restart the editor's server to use it" if result.is_better else "not kept"
+    print(f"the adapted model is {'better' if result.is_better else 'no better'}: {kept}")
+    return 0 if result.is_better else 1
 
 
 def _named_path(text: str) -> tuple[str, Path]:

@@ -1,7 +1,7 @@
 """Holes cut into the files of a repository, and how close a completion comes to what stood there."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -36,13 +36,32 @@ class RepositoryHole:
     """Starts with the line's end."""
 
 
-def draw_holes(documents: Sequence[SourceDocument], kind: HoleKind, count: int, seed: int) -> list[RepositoryHole]:
+def draw_holes(
+    documents: Sequence[SourceDocument],
+    kind: HoleKind,
+    count: int,
+    seed: int,
+    *,
+    lines: Mapping[str, Collection[int]] | None = None,
+) -> list[RepositoryHole]:
     """Draw holes uniformly over all lines of all documents that hold a letter and enough text.
 
     Returns fewer than `count` only when there are fewer lines.
+
+    Args:
+        documents: of one repository, where `lines` is given.
+        kind: where the cursor stands.
+        count: how many.
+        seed: of the draw.
+        lines: path → the lines (0-based) that may be drawn; None allows all.
     """
     chance = random.Random(f"{kind.value} {seed}")
-    places = [(number, start) for number, document in enumerate(documents) for start in _line_starts(document.text)]
+    places = [
+        (number, start)
+        for number, document in enumerate(documents)
+        for line, start in enumerate(_line_starts(document.text))
+        if lines is None or line in lines.get(document.path, ())
+    ]
     chance.shuffle(places)
     holes: list[RepositoryHole] = []
     for number, start in places:

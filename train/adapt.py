@@ -1,0 +1,269 @@
+"""Adapts a model to one repository: trains it on the past, and keeps it if it completes recent commits better.
+
+The past is the repository some commits ago; the exam is the lines that were added since, at their places in today's
+files, with the n-gram statistics and the snippets of the past. Both models sit the same exam.
+"""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+
+from engine import model_folder
+from engine.adapted_models import adapted_folder
+from engine.api import Completion, CompletionRequest, Snippet
+from engine.completer import Completer
+from engine.model.transformer import Transformer
+from engine.model_folder import ServedModel
+from engine.model_names import resolve
+from engine.ngram import NgramCollection
+from engine.prompt import PromptMode
+from train.config import MachineConfig
+from train.data.collect import collect
+from train.data.config import DataConfig
+from train.data.cut_holes import Hole, SnippetFinder
+from train.data.document import SourceDocument
+from train.data.pipeline import snippet_finder, training_rows
+from train.data.recent_changes import RecentChanges, recent_changes
+from train.data.shards import read_shard, write_shard
+from train.data.tally import Tally
+from train.errors import CorpusError, RunError
+from train.evaluate.repository_holes import HoleKind, RepositoryHole, draw_holes, is_exact
+from train.export import export
+from train.loop import LoopSettings, train
+from train.metrics import Metric
+from train.optimizer import OptimizerSettings
+from train.schedule import Schedule
+from train.stages.pretrain import RowBatches
+from train.tokenizer import BulkTokenizer
+
+LARGEST = 300_000_000
+"""Parameters; all weights are trained, and beyond that a laptop would need hours."""
+_LEAST_LINES = 400
+"""Added lines that make an exam."""
+_BATCH_TOKENS = 8192
+_LONGEST_ROW = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdaptSettings:
+    """How much a model is trained, and how hard it is examined."""
+
+    tokens: int = 4_000_000
+    """Most tokens to train on."""
+    passes: int = 3
+    """Most times that the repository is read."""
+    learning_rate: float = 1e-3
+    """Peak; it falls to a tenth along a half cosine."""
+    holes: int = 150
+    """Of each kind (`HoleKind`) in the exam."""
+    seed: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adaptation:
+    """What came of it."""
+
+    model: str
+    past: str
+    """The commit that the training text ends with."""
+    commits: int
+    """How many later ones the exam is drawn from."""
+    tokens: int
+    """Trained on."""
+    holes: int
+    before: int
+    """Holes that the model filled to the letter."""
+    after: int
+    """Holes that the adapted model filled to the letter."""
+
+    @property
+    def is_better(self) -> bool:
+        """Whether the adapted model is worth keeping."""
+        return self.after > self.before
+
+
+def adapt(
+    repository: Path,
+    model: str,
+    settings: AdaptSettings,
+    *,
+    tell: Callable[[str], None],
+    on_step: Callable[[Metric], None],
+) -> Adaptation:
+    """Train `model` on a repository's past, compare, and store the better one where serving looks for it.
+
+    An adapted model that is no better is not kept, and one kept earlier stays as it is.
+
+    Raises:
+        CorpusError: the repository has no history to judge by, or no source.
+        RunError: the model is too large.
+        ModelFolderError: the model cannot be read, or the result not be written.
+    """
+    served = model_folder.read(resolve(model))
+    if served.transformer.parameter_count() > LARGEST:
+        raise RunError(
+            f"{model} has {served.transformer.parameter_count():,} parameters, and adapting trains all of them; "
+            f"choose a model of at most {LARGEST:,}, or use `midfill train continue` on a GPU"
+        )
+    changes = recent_changes(repository, least_lines=_LEAST_LINES)
+    past = list(collect([f"{repository}@{changes.past}"], (), Tally()))
+    if not past:
+        raise CorpusError(f"{repository} held no source at {changes.past[:12]}")
+    with tempfile.TemporaryDirectory(prefix="midfill-adapt-") as name, _finder(past, served, Path(name)) as find:
+        tell(f"learning from {len(past):,} files as of {changes.commits} commits ago")
+        network, tokens = _train(served, past, find, settings, Path(name), on_step)
+        exam = list(_exam(repository, changes, past[0].repository, settings, find))
+        tell(f"comparing on {len(exam)} holes in the lines added since")
+        collection = _count(past, served)
+        before = _score(served, exam, collection)
+        after = _score(replace(served, network=network), exam, collection)
+        adaptation = Adaptation(
+            model=model,
+            past=changes.past,
+            commits=changes.commits,
+            tokens=tokens,
+            holes=len(exam),
+            before=before,
+            after=after,
+        )
+        if adaptation.is_better:
+            _keep(adapted_folder(repository, model), served, network, adaptation)
+    return adaptation
+
+
+@contextmanager
+def _finder(past: Sequence[SourceDocument], served: ServedModel, folder: Path) -> Iterator[SnippetFinder]:
+    data = _data(served, AdaptSettings())
+    with snippet_finder(past, data, served.prompt_settings, served.tokenizer, folder / "trees") as find:
+        yield find
+
+
+def _data(served: ServedModel, settings: AdaptSettings) -> DataConfig:
+    """Cut samples as the model's own training did: holes for those that know holes, plain text for the others."""
+    mode = served.prompt_settings.mode
+    return DataConfig(
+        languages=(),
+        fim_rate=0.0 if mode is PromptMode.LEFT_TO_RIGHT else 0.7,
+        fim_order="spm" if mode is PromptMode.SUFFIX_FIRST else "psm",
+        middles="syntax",
+        snippets="repository",
+        line_middles=0.7,
+        longest_middle=600,
+        row_tokens=min(served.prompt_settings.context_length, _LONGEST_ROW),
+        tokens=settings.tokens,
+        largest_repository=1 << 40,
+        seed=settings.seed,
+    )
+
+
+def _train(
+    served: ServedModel,
+    past: Sequence[SourceDocument],
+    find: SnippetFinder,
+    settings: AdaptSettings,
+    folder: Path,
+    on_step: Callable[[Metric], None],
+) -> tuple[Transformer, int]:
+    data = _data(served, settings)
+    tokenizer = BulkTokenizer((served.folder / "tokenizer.json").read_text(encoding="utf-8"))
+    rows = training_rows(past, data, served.prompt_settings, tokenizer, find)
+    write_shard(folder / "rows", rows, vocab_size=tokenizer.vocab_size, limit=data.tokens, about={})
+    shard = read_shard(folder / "rows")
+    count = len(shard.rows)
+    batch_rows = max(1, min(_BATCH_TOKENS // data.row_tokens, count))
+    if not count:
+        raise CorpusError("the repository's past is too short to fill one row of training text")
+    wanted = min(settings.passes * count, settings.tokens // data.row_tokens)
+    steps = max(1, wanted // batch_rows)
+    batches = RowBatches(shard=shard, batch_rows=batch_rows, held_out_rows=0, steps=steps, seed=settings.seed)
+    machine = MachineConfig(
+        precision="bfloat16",
+        compile=steps > 100,
+        parallel="ddp",
+        gradient_checkpointing=False,
+        micro_batch_tokens=0,
+        checkpoint_minutes=60.0,
+        keep_checkpoints=1,
+    )
+    network = Transformer(served.transformer.config)
+    network.load_state_dict(served.transformer.state_dict())
+    trained = train(
+        network,
+        batches,
+        LoopSettings(
+            schedule=Schedule(shape="cosine", peak=settings.learning_rate, steps=steps, warmup_steps=min(20, steps)),
+            optimizer=OptimizerSettings(),
+            machine=machine,
+        ),
+        folder / "training",
+        on_step=on_step,
+    )
+    return trained.requires_grad_(requires_grad=False).eval(), steps * batches.tokens_per_step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Question:
+    hole: RepositoryHole
+    snippets: Sequence[Snippet]
+
+
+def _exam(
+    repository: Path, changes: RecentChanges, name: str, settings: AdaptSettings, find: SnippetFinder
+) -> Iterator[_Question]:
+    today = [document for document in collect([f"{repository}@HEAD"], (), Tally()) if document.path in changes.lines]
+    today = [replace(document, repository=name) for document in today]
+    by_path = {document.path: document for document in today}
+    for kind in HoleKind:
+        for hole in draw_holes(today, kind, settings.holes, settings.seed, lines=changes.lines):
+            place = Hole(start=len(hole.prefix), end=len(hole.prefix) + len(hole.truth))
+            yield _Question(hole=hole, snippets=find(by_path[hole.path], place))
+
+
+def _count(past: Sequence[SourceDocument], served: ServedModel) -> NgramCollection:
+    collection = NgramCollection(served.transformer.config.vocab_size)
+    encoded = served.tokenizer.encode_batch([document.text for document in past])
+    collection.learn(dict(zip((document.path for document in past), encoded, strict=True)))
+    return collection
+
+
+def _score(served: ServedModel, exam: Sequence[_Question], collection: NgramCollection) -> int:
+    """Return how many holes are filled to the letter, greedily, with the n-gram models mixed in as in serving."""
+    completer = Completer(served, find_collection=lambda _: collection)
+    right = 0
+    for number, question in enumerate(exam):
+        hole = question.hole
+        request = CompletionRequest(
+            document=str(number),
+            path=hole.path,
+            comment=hole.comment,
+            prefix=hole.prefix,
+            suffix=hole.suffix,
+            snippets=question.snippets,
+            collection="past",
+        )
+        *_, completion = completer.complete(request)
+        assert isinstance(completion, Completion)
+        right += is_exact(completion.text, hole.truth)
+    return right
+
+
+def _keep(folder: Path, served: ServedModel, network: Transformer, adaptation: Adaptation) -> None:
+    """Put the model where serving looks for it; the mixture is that of the model it was made from."""
+    folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    export(
+        folder,
+        network,
+        tokenizer_json=(served.folder / "tokenizer.json").read_text(encoding="utf-8"),
+        prompt_settings=served.prompt_settings,
+        dtype=torch.bfloat16,
+    )
+    mixture = served.folder / "mixture.json"
+    if mixture.exists():
+        shutil.copyfile(mixture, folder / "mixture.json")
+    (folder / "adapted.json").write_text(json.dumps(asdict(adaptation), indent=2) + "\n", encoding="utf-8")
