@@ -13,7 +13,8 @@ from engine.api import Engine, Snippet
 from engine.errors import EngineError, EngineUnavailableError
 from lsp_server import VERSION
 from lsp_server.capabilities import ClientProfile, read_profile
-from lsp_server.completion.pipeline import Answer, Pipeline
+from lsp_server.completion.answer import Answer
+from lsp_server.completion.pipeline import Pipeline
 from lsp_server.completion.snapshot import Snapshot, Trigger
 from lsp_server.document import Document, Edit, Position
 from lsp_server.engine_link import EngineLink
@@ -237,7 +238,7 @@ class Session:
 
     def _apply_change(self, before: Settings, after: Settings) -> None:
         if (before.model, before.threads) != (after.model, after.threads):
-            self._pipeline.recent.clear()
+            self._pipeline.forget_texts()
             self.engine.restart()
         if before.repository_context != after.repository_context:
             self.reindex()

@@ -22,6 +22,14 @@ class LengthMode(Enum):
     """Several lines wherever the cursor stands at the end of a line."""
 
 
+class Assertiveness(Enum):
+    """How sure midfill must be of a suggestion before it shows it unasked; the value is the setting's spelling."""
+
+    CALM = "calm"
+    DEFAULT = "default"
+    EAGER = "eager"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Resolved settings: every field has a value."""
@@ -29,6 +37,11 @@ class Settings:
     enabled: bool = True
     disabled_languages: frozenset[str] = frozenset()
     """Language ids as the client names them (`markdown`, `plaintext`)."""
+    assertiveness: Assertiveness = Assertiveness.DEFAULT
+    comments: bool = True
+    """Whether anything is suggested unasked inside of comments."""
+    strings: bool = True
+    """Whether anything is suggested unasked inside of strings."""
     length: LengthMode = LengthMode.AUTO
     max_tokens: int = 48
     """Upper bound on the new tokens of one suggestion."""
@@ -43,7 +56,11 @@ class Settings:
     context_wait_ms: int = 150
     """Longest wait for snippets; past it a suggestion is made without them."""
     debounce_ms: int = 0
-    """Pause before the engine is asked, in which a newer request replaces an older one."""
+    """Least pause before the engine is asked, in which a newer request replaces an older one."""
+    look_ahead: bool = True
+    """Whether the engine is asked, while it is idle, what follows if the suggestion is accepted."""
+    statistics: bool = True
+    """Whether what becomes of suggestions is counted, on this machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +69,9 @@ class Options:
 
     enabled: bool | None = None
     disabled_languages: frozenset[str] | None = None
+    assertiveness: Assertiveness | None = None
+    comments: bool | None = None
+    strings: bool | None = None
     length: LengthMode | None = None
     max_tokens: int | None = None
     model: str | None = None
@@ -60,6 +80,8 @@ class Options:
     snippet_budget: int | None = None
     context_wait_ms: int | None = None
     debounce_ms: int | None = None
+    look_ahead: bool | None = None
+    statistics: bool | None = None
 
 
 def decode(raw: object) -> tuple[Options, tuple[str, ...]]:
@@ -134,6 +156,10 @@ def _length(value: object) -> LengthMode | None:
     return next((mode for mode in LengthMode if mode.value == value), None)
 
 
+def _assertiveness(value: object) -> Assertiveness | None:
+    return next((mode for mode in Assertiveness if mode.value == value), None)
+
+
 def _between(low: int, high: int) -> str:
     return f"a whole number from {low} to {high}"
 
@@ -141,6 +167,9 @@ def _between(low: int, high: int) -> str:
 _READERS: Final[Mapping[str, tuple[str, Callable[[object], object | None], str]]] = {
     "enabled": ("enabled", _flag, "true or false"),
     "disabledLanguages": ("disabled_languages", _names, "a list of language ids"),
+    "assertiveness": ("assertiveness", _assertiveness, "'calm', 'default' or 'eager'"),
+    "comments": ("comments", _flag, "true or false"),
+    "strings": ("strings", _flag, "true or false"),
     "length": ("length", _length, "'auto', 'line' or 'block'"),
     "maxTokens": ("max_tokens", _number(1, 1024), _between(1, 1024)),
     "model": ("model", _name, "'default', a model folder or a model's name"),
@@ -149,6 +178,8 @@ _READERS: Final[Mapping[str, tuple[str, Callable[[object], object | None], str]]
     "snippetBudget": ("snippet_budget", _number(0, 32768), _between(0, 32768)),
     "contextWaitMs": ("context_wait_ms", _number(0, 5000), _between(0, 5000)),
     "debounceMs": ("debounce_ms", _number(0, 5000), _between(0, 5000)),
+    "lookAhead": ("look_ahead", _flag, "true or false"),
+    "statistics": ("statistics", _flag, "true or false"),
 }
 
 NAMES: Final = tuple(_READERS)

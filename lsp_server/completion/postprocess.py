@@ -1,20 +1,24 @@
 """From what the engine wrote to what an editor shows: pure steps, each of which may drop it with a reason."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
 from engine.api import Length
-from lsp_server.completion.snapshot import Snapshot
+from lsp_server.completion.candidate import Candidate
+from lsp_server.completion.overlap import CLOSING_LINE, covered_rest, without_closing_lines, without_lines_below
+from lsp_server.completion.repetition import is_near_copy, is_repetitive
+from lsp_server.completion.snapshot import Snapshot, Trigger
+from lsp_server.completion.syntax_window import SyntaxWindow
 from lsp_server.document import split_lines
 
-_PAIRS: Final = {")": "(", "]": "[", "}": "{"}
-_QUOTES: Final = "\"'`"
-_SEPARATORS: Final = (":", "{", ";", ",")
-_CLOSING_LINE: Final = re.compile(r"[\s)\]};,]*[)\]}][\s)\]};,]*|\s*(?:end|fi|done|esac)\b[\s;,]*")
-_STUTTER: Final = re.compile(r"(.{3,}?)\1{5,}\s*\Z", re.DOTALL)
+LONGEST_BLOCK: Final = 8
+"""Lines shown at once; what the engine wrote beyond them is kept, and shown when these were accepted."""
+_UNFINISHED: Final = re.compile(r"(?:[({\[,:=+\-*/%&|<>\\.]|=>|\b(?:and|or|not|in|is|then|do|else|try|begin))\s*\Z")
+"""Ends of a line that the next lines go on from."""
+_WORD_END: Final = re.compile(r"\w+\Z")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,35 +30,45 @@ class Suggestion:
     """Characters right of the cursor, on its line, that `text` stands for."""
 
 
+class DropReason(Enum):
+    """Why nothing is shown; the value is for a person."""
+
+    BLANK = "nothing was written"
+    REPETITIVE = "it repeats itself"
+    REPEATS_NEXT_LINE = "it repeats the line below"
+    COPIES_NEIGHBOUR = "it copies a neighbouring line"
+    CHANGES_NOTHING = "it is what stands right of the cursor"
+    TOO_LITTLE = "it is not worth a key"
+    SYNTAX_ERROR = "it would add a syntax error"
+    UNKNOWN_NAME = "it calls what exists nowhere"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
     """A suggestion on its way through the steps, with what they judge it by."""
 
     text: str
     replaces: int
+    candidate: Candidate
     snapshot: Snapshot
     length: Length
 
 
-class DropReason(Enum):
-    """Why nothing is shown."""
-
-    BLANK = "nothing was written"
-    STUTTER = "it repeats itself"
-    REPEATS_NEXT_LINE = "it repeats the line below"
-    CHANGES_NOTHING = "it is what stands right of the cursor"
-
-
-def postprocess(text: str, snapshot: Snapshot, length: Length) -> Suggestion | DropReason:
+def postprocess(
+    candidate: Candidate, snapshot: Snapshot, length: Length, *, skip: Collection[str] = ()
+) -> Suggestion | DropReason:
     """Turn the engine's text into a suggestion.
 
     Args:
-        text: what the engine wrote after the prefix.
+        candidate: what the engine wrote after the prefix.
         snapshot: the cursor it was written for.
         length: how far it may go.
+        skip: names of steps to leave out, for a benchmark that measures each of them.
     """
-    draft = Draft(text=text, replaces=0, snapshot=snapshot, length=length)
-    for step in _STEPS:
+    draft = Draft(text=candidate.text, replaces=0, candidate=candidate, snapshot=snapshot, length=length)
+    for step in STEPS:
+        if step.__name__ in skip:
+            continue
         outcome = step(draft)
         if isinstance(outcome, DropReason):
             return outcome
@@ -81,6 +95,16 @@ def cut_to_length(draft: Draft) -> Draft:
     return draft
 
 
+def drop_half_token(draft: Draft) -> Draft:
+    """Leave out the last word, or of several lines the last one, where the engine had to stop inside of it."""
+    if not draft.candidate.is_cut or not draft.candidate.text.endswith(draft.text) or not draft.text:
+        return draft
+    lines = split_lines(draft.text)
+    if len(lines) > 1 and lines[0].strip():
+        return replace(draft, text="".join(lines[:-1]))
+    return replace(draft, text=_WORD_END.sub("", draft.text))
+
+
 def drop_opening_blank_lines(draft: Draft) -> Draft:
     """On a blank line, begin with the first line that says something."""
     if draft.snapshot.line_before.strip() or draft.length is Length.LINE:
@@ -93,6 +117,22 @@ def drop_opening_blank_lines(draft: Draft) -> Draft:
     return replace(draft, text="".join(lines))
 
 
+def stop_at_node_end(draft: Draft) -> Draft:
+    """Keep what belongs to the block that the cursor stands in."""
+    if draft.length is Length.LINE or "\n" not in draft.text:
+        return draft
+    window = SyntaxWindow.around(draft.snapshot)
+    return draft if window is None else replace(draft, text=draft.text[: window.length_in_node(draft.text)])
+
+
+def stop_at_longest_block(draft: Draft) -> Draft:
+    """Keep as many lines as a person reads at a glance; on demand all of them."""
+    lines = split_lines(draft.text)
+    if draft.snapshot.trigger is Trigger.INVOKED or len(lines) <= LONGEST_BLOCK:
+        return draft
+    return replace(draft, text="".join(lines[:LONGEST_BLOCK]))
+
+
 def trim_end(draft: Draft) -> Draft:
     """Drop white space at the end."""
     return replace(draft, text=draft.text.rstrip())
@@ -103,51 +143,50 @@ def drop_blank(draft: Draft) -> Draft | DropReason:
     return draft if draft.text.strip() else DropReason.BLANK
 
 
-def drop_stutter(draft: Draft) -> Draft | DropReason:
-    """Show nothing that ends in six or more equal pieces: a small model's way of being lost."""
-    match = _STUTTER.search(draft.text)
-    # Rulers of dashes and runs of spaces or zeros are text that people write.
-    if match and len(set(match[1])) > 1:
-        return DropReason.STUTTER
-    return draft
+def drop_repetitive(draft: Draft) -> Draft | DropReason:
+    """Show nothing that ends in the same few tokens again and again."""
+    return DropReason.REPETITIVE if is_repetitive(draft.text) else draft
 
 
 def snip_closing_lines(draft: Draft) -> Draft:
     """Leave out last lines that only close what the lines below the cursor close already."""
-    lines = split_lines(draft.text)
-    below = [line.strip() for line in split_lines(draft.snapshot.lines_below) if line.strip()]
-    for count in range(min(len(lines) - 1, len(below)), 0, -1):
-        tail = [line.strip() for line in lines[-count:]]
-        if tail == below[:count] and all(_CLOSING_LINE.fullmatch(line) for line in tail):
-            return replace(draft, text="".join(lines[:-count]).rstrip())
-    return draft
+    return replace(draft, text=without_closing_lines(draft.text, draft.snapshot.lines_below))
+
+
+def snip_lines_below(draft: Draft) -> Draft:
+    """Leave out last lines that stand below the cursor already."""
+    if draft.length is Length.LINE:
+        return draft
+    return replace(draft, text=without_lines_below(draft.text, draft.snapshot.lines_below))
 
 
 def drop_repeated_line(draft: Draft) -> Draft | DropReason:
     """Show nothing that would make the cursor's line a copy of the next one."""
-    below = next((line.strip() for line in split_lines(draft.snapshot.lines_below) if line.strip()), "")
-    first = split_lines(draft.text)[0].rstrip()
-    whole = (draft.snapshot.line_before + first).strip()
+    below = next((line.strip() for line in split_lines(draft.snapshot.lines_below[:4096]) if line.strip()), "")
+    whole = _whole_line(draft)
     # A closing bracket below another one is how blocks end.
-    if below and whole == below and not _CLOSING_LINE.fullmatch(whole):
+    if below and whole == below and not CLOSING_LINE.fullmatch(whole):
         return DropReason.REPEATS_NEXT_LINE
     return draft
 
 
-def cover_rest_of_line(draft: Draft) -> Draft:
-    """Replace the closing text right of the cursor that the suggestion writes again.
+def drop_near_copy(draft: Draft) -> Draft | DropReason:
+    """Show nothing that would make the cursor's line nearly a copy of the line above or below."""
+    snapshot = draft.snapshot
+    above = snapshot.prefix[-2000:].split("\n")[:-1]
+    below = snapshot.lines_below[:2000].split("\n")[1:]
+    whole = _whole_line(draft)
+    if CLOSING_LINE.fullmatch(whole):
+        return draft
+    if any(lines and is_near_copy(whole, lines[0]) for lines in (above[::-1], below)):
+        return DropReason.COPIES_NEIGHBOUR
+    return draft
 
-    `print("|")` with `hello")`: the suggestion closes the string and the call, so it stands for both characters.
-    `f(|)` with `g(x)`: the bracket at its end is its own, so `)` stays.
-    """
-    rest = draft.snapshot.line_after
-    first_line = split_lines(draft.text)[0].rstrip("\r\n")
-    surplus = _surplus_closers(first_line, rest)
-    covered = _covered(surplus, rest)
-    if _is_subsequence(rest[:covered], first_line):
-        return replace(draft, replaces=covered)
-    # VS Code hides a suggestion that deletes something (the blank in `f(| )`): leave the closing text to the line.
-    return replace(draft, text=first_line[: surplus.start].rstrip())
+
+def cover_rest_of_line(draft: Draft) -> Draft:
+    """Replace the closing text right of the cursor that the suggestion writes again."""
+    text, replaces = covered_rest(draft.text, draft.snapshot.line_after)
+    return replace(draft, text=text, replaces=replaces)
 
 
 def drop_no_change(draft: Draft) -> Draft | DropReason:
@@ -157,91 +196,62 @@ def drop_no_change(draft: Draft) -> Draft | DropReason:
     return draft
 
 
+def drop_too_little(draft: Draft) -> Draft | DropReason:
+    """Show nothing unasked that a person types as fast as they read it: less than two letters or digits."""
+    if draft.snapshot.trigger is Trigger.INVOKED:
+        return draft
+    return draft if sum(map(str.isalnum, draft.text)) >= 2 else DropReason.TOO_LITTLE
+
+
+def drop_unknown_name(draft: Draft) -> Draft | DropReason:
+    """Show nothing that calls a function which exists nowhere."""
+    unknown = draft.candidate.unknown_names
+    return DropReason.UNKNOWN_NAME if any(name in draft.text for name in unknown) else draft
+
+
+def drop_syntax_error(draft: Draft) -> Draft | DropReason:
+    """Show nothing that makes the code around it parse worse; a line that the next one goes on from is not judged."""
+    window = SyntaxWindow.around(draft.snapshot)
+    last_line = draft.snapshot.line_before + draft.text if "\n" not in draft.text else draft.text
+    if window is None or _UNFINISHED.search(last_line) or not _is_balanced(last_line):
+        return draft
+    return DropReason.SYNTAX_ERROR if window.adds_error(draft.text, draft.replaces) else draft
+
+
 def use_documents_line_end(draft: Draft) -> Draft:
     """End lines as the document does."""
     return replace(draft, text=re.sub(r"\r\n|\r|\n", draft.snapshot.line_end, draft.text))
 
 
-_Step = Callable[[Draft], Draft | DropReason]
-_STEPS: Final[tuple[_Step, ...]] = (
+Step = Callable[[Draft], Draft | DropReason]
+STEPS: Final[tuple[Step, ...]] = (
     cut_to_length,
+    drop_half_token,
     drop_opening_blank_lines,
+    stop_at_node_end,
+    stop_at_longest_block,
     trim_end,
     drop_blank,
-    drop_stutter,
+    drop_repetitive,
     snip_closing_lines,
+    snip_lines_below,
     drop_blank,
     drop_repeated_line,
+    drop_near_copy,
     cover_rest_of_line,
     drop_no_change,
+    drop_too_little,
+    drop_unknown_name,
+    drop_syntax_error,
     use_documents_line_end,
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Surplus:
-    """The brackets and quotes that a text closes without having opened them."""
-
-    closers: str
-    start: int
-    """Index of the first of them."""
-    tail: str
-    """What follows the last of them."""
+def _whole_line(draft: Draft) -> str:
+    """Return the cursor's line as it would be, without the blanks around it."""
+    return (draft.snapshot.line_before + split_lines(draft.text)[0].rstrip()).strip()
 
 
-def _covered(surplus: _Surplus, rest: str) -> int:
-    """Return how many characters of `rest` are written again by the text with this surplus, which comes before it."""
-    place = 0
-    for closer in surplus.closers:
-        found = _skip_blank(rest, place)
-        if not rest.startswith(closer, found):
-            return place
-        place = found + 1
-    # All brackets met; what follows the last of them may be there too: `x):` before `):`.
-    following = rest[place:].strip()
-    if following in _SEPARATORS and surplus.tail.rstrip().endswith(following):
-        return len(rest.rstrip())
-    return place
-
-
-def _surplus_closers(text: str, rest: str) -> _Surplus:
-    """Find the surplus of a line that is put in before `rest`; a quote that begins `rest` is open already."""
-    opened: list[str] = []
-    found: list[int] = []
-    first = rest.lstrip()[:1]
-    quote = inherited = first if first in tuple(_QUOTES) else ""
-    escaped = False
-    for index, character in enumerate(text):
-        if escaped:
-            escaped = False
-        elif quote:
-            escaped = character == "\\"
-            if character == quote:
-                if inherited:
-                    found.append(index)
-                quote = inherited = ""
-        elif character in _QUOTES:
-            quote = character
-        elif character in _PAIRS.values():
-            opened.append(character)
-        elif character in _PAIRS:
-            if opened and opened[-1] == _PAIRS[character]:
-                opened.pop()
-            else:
-                found.append(index)
-    return _Surplus(
-        closers="".join(text[index] for index in found),
-        start=found[0] if found else len(text),
-        tail=text[found[-1] + 1 :] if found else text,
-    )
-
-
-def _skip_blank(text: str, place: int) -> int:
-    while place < len(text) and text[place].isspace():
-        place += 1
-    return place
-
-
-def _is_subsequence(few: str, many: str) -> bool:
-    characters = iter(many)
-    return all(character in characters for character in few)
+def _is_balanced(line: str) -> bool:
+    """Whether a text opens no more brackets than it closes."""
+    return all(line.count(opening) <= line.count(closing) for opening, closing in ("()", "[]", "{}"))

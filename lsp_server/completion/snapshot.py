@@ -29,6 +29,8 @@ class Snapshot:
     prefix: str
     suffix: str
     trigger: Trigger = Trigger.AUTOMATIC
+    follows_acceptance: bool = False
+    """Whether a suggestion was accepted, or typed to its end, right before the cursor."""
 
     @property
     def line_before(self) -> str:

@@ -1,10 +1,13 @@
 """Whether to suggest at a cursor at all, and how far a suggestion may go."""
 
 import re
+from collections.abc import Callable
+from enum import Enum
 from typing import Final
 
 from engine.api import Length
 from lsp_server.completion.snapshot import Snapshot, Trigger
+from lsp_server.completion.syntax_window import Place, SyntaxWindow
 from lsp_server.document import split_lines
 from lsp_server.settings import LengthMode, Settings
 
@@ -15,24 +18,48 @@ _OPENS_BLOCK: Final = re.compile(
 )
 
 
-def decide(snapshot: Snapshot, settings: Settings) -> Length | None:
-    """Return how far to suggest, or None where a suggestion would be in the way.
+class Refusal(Enum):
+    """Why nothing is suggested unasked; the value is for a person."""
+
+    DISABLED = "suggestions are turned off"
+    LANGUAGE = "suggestions are turned off in this language"
+    MIDDLE_OF_LINE = "the cursor stands in the middle of a line"
+    EMPTY_DOCUMENT = "the document is empty"
+    IN_COMMENT = "suggestions are turned off in comments"
+    IN_STRING = "suggestions are turned off in strings"
+
+
+def decide(snapshot: Snapshot, settings: Settings) -> Length | Refusal:
+    """Return how far to suggest, or why a suggestion would be in the way.
 
     An explicit request is always answered. An unasked one is answered where only closing brackets, quotes and one
     separator stand right of the cursor, in a file that says something already.
     """
     if snapshot.trigger is Trigger.AUTOMATIC:
-        if not settings.enabled or snapshot.language_id in settings.disabled_languages:
-            return None
-        if not _CLOSING_REST.fullmatch(snapshot.line_after):
-            return None
-        if not snapshot.prefix.strip() and not snapshot.suffix.strip():
-            return None
+        refusal = next((refusal for refusal, applies in _REFUSALS.items() if applies(snapshot, settings)), None)
+        if refusal is not None:
+            return refusal
     if snapshot.line_after.strip() or settings.length is LengthMode.LINE:
         return Length.LINE
-    if settings.length is LengthMode.BLOCK or _at_empty_block(snapshot):
+    if settings.length is LengthMode.BLOCK or snapshot.follows_acceptance or _at_empty_block(snapshot):
         return Length.BLOCK
     return Length.LINE
+
+
+def _is_in(place: Place, snapshot: Snapshot) -> bool:
+    window = SyntaxWindow.around(snapshot)
+    return window is not None and window.place() is place
+
+
+_REFUSALS: Final[dict[Refusal, Callable[[Snapshot, Settings], bool]]] = {
+    Refusal.DISABLED: lambda _, settings: not settings.enabled,
+    Refusal.LANGUAGE: lambda snapshot, settings: snapshot.language_id in settings.disabled_languages,
+    Refusal.MIDDLE_OF_LINE: lambda snapshot, _: not _CLOSING_REST.fullmatch(snapshot.line_after),
+    Refusal.EMPTY_DOCUMENT: lambda snapshot, _: not snapshot.prefix.strip() and not snapshot.suffix.strip(),
+    Refusal.IN_COMMENT: lambda snapshot, settings: not settings.comments and _is_in(Place.COMMENT, snapshot),
+    Refusal.IN_STRING: lambda snapshot, settings: not settings.strings and _is_in(Place.STRING, snapshot),
+}
+"""In the order of their cost."""
 
 
 def _at_empty_block(snapshot: Snapshot) -> bool:

@@ -13,7 +13,8 @@ from typing import Any, Final
 
 from engine.api import Engine
 from engine.errors import EngineError
-from lsp_server.completion.pipeline import Answer, Pipeline
+from lsp_server.completion.answer import Answer
+from lsp_server.completion.pipeline import Pipeline
 from lsp_server.completion.snapshot import Snapshot
 from lsp_server.document import split_lines
 from lsp_server.settings import LengthMode, Settings

@@ -1,0 +1,36 @@
+"""Between the engine and the documents: how much of a document it is sent, and what its answer means for it."""
+
+from typing import Final
+
+from engine.api import Completion, FinishReason
+from lsp_server.completion.candidate import Candidate, TokenScore
+from lsp_server.completion.indentation import in_style, style_around
+from lsp_server.completion.snapshot import Snapshot
+
+_SENT: Final = 96 << 10
+"""Characters before and after the cursor that the engine is sent; it reads no more than 60,000 of them."""
+_STEP: Final = 14
+"""The first character sent moves in steps of 2 ** 14: what the engine has read of a document stays what it was."""
+_CUT: Final = (FinishReason.MAX_TOKENS, FinishReason.CANCELLED)
+
+
+def near_cursor(snapshot: Snapshot) -> tuple[str, str]:
+    """Return the text before and after the cursor that the engine is sent."""
+    start = max(0, len(snapshot.prefix) - _SENT) >> _STEP << _STEP
+    return snapshot.prefix[start:], snapshot.suffix[:_SENT]
+
+
+def as_candidates(completion: Completion, snapshot: Snapshot) -> tuple[Candidate, ...]:
+    """Return what the engine wrote as text of the document: its line ends, its indentation."""
+    total = completion.mean_log_probability * completion.new_tokens
+    scores = (TokenScore(end=len(completion.text), log_probability=total),) if completion.new_tokens else ()
+    is_cut = completion.finish_reason in _CUT
+    return (Candidate(text=_in_documents_style(completion.text, snapshot), scores=scores, is_cut=is_cut),)
+
+
+def _in_documents_style(text: str, snapshot: Snapshot) -> str:
+    if "\n" not in text:
+        return text
+    style = style_around(snapshot)
+    text = in_style(text, style) if style is not None else text
+    return text.replace("\r\n", "\n").replace("\n", snapshot.line_end)
