@@ -232,6 +232,32 @@ def recognise(knows: Callable[[str], bool], name: str) -> FimFormat | None:
     return None
 
 
+_MODEL_NAMES = (
+    ("deepseek", "deepseek-coder"),
+    ("codeqwen", "qwen2.5-coder"),
+    ("qwen", "qwen2.5-coder"),
+    ("starcoder2", "starcoder2"),
+    ("starcoder", "starcoder"),
+    ("stable-code", "starcoder"),
+    ("granite-4", "granite-4"),
+    ("granite4", "granite-4"),
+    ("granite", "starcoder"),
+    ("santacoder", "santacoder"),
+    ("codellama", "code-llama"),
+    ("code-llama", "code-llama"),
+    ("codegemma", "codegemma"),
+    ("codestral", "codestral"),
+    ("seed-coder", "seed-coder"),
+    ("mellum", "mellum"),
+)
+
+
+def by_model_name(name: str) -> FimFormat | None:
+    """Guess the family of a model by its name alone, as servers call it; None where no name is known."""
+    lowered = name.lower()
+    return next((by_name(family) for part, family in _MODEL_NAMES if part in lowered), None)
+
+
 def without_holes(end_mark: str, begin_of_sequence: str | None) -> FimFormat:
     """Return the format of a model that was never trained on holes: it is read left to right."""
     return FimFormat(

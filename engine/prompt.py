@@ -20,7 +20,7 @@ from engine.api import Snippet
 from engine.errors import ModelFolderError, PromptError
 from engine.fim_formats import FORMATS, FimFormat, Order, by_name, recognise, without_holes
 from engine.prompt_files import Introduction, arrange, introduce, path_header
-from engine.tokenizer import Tokenizer
+from engine.tokenizer import Vocabulary
 
 __all__ = [
     "Prompt",
@@ -135,7 +135,7 @@ class Prompt:
     snippets_used: int
 
 
-def read_settings(folder: Path, tokenizer: Tokenizer, *, context_length: int) -> PromptSettings:
+def read_settings(folder: Path, tokenizer: Vocabulary, *, context_length: int) -> PromptSettings:
     """Read a model folder's `prompt.json`; without one, recognise the family by the marks its tokenizer knows.
 
     Args:
@@ -167,7 +167,7 @@ def read_settings(folder: Path, tokenizer: Tokenizer, *, context_length: int) ->
     return _without_holes(folder, tokenizer, context_length)
 
 
-def build(parts: PromptParts, settings: PromptSettings, tokenizer: Tokenizer, *, budget: int) -> Prompt:
+def build(parts: PromptParts, settings: PromptSettings, tokenizer: Vocabulary, *, budget: int) -> Prompt:
     """Lay out a prompt of at most `budget` tokens.
 
     The marks are never cut. When not everything fits, suffix and snippets are held to their shares (less when they are
@@ -215,7 +215,7 @@ def build(parts: PromptParts, settings: PromptSettings, tokenizer: Tokenizer, *,
 
 
 def training_ids(
-    parts: PromptParts, middle: str, settings: PromptSettings, tokenizer: Tokenizer, *, budget: int
+    parts: PromptParts, middle: str, settings: PromptSettings, tokenizer: Vocabulary, *, budget: int
 ) -> list[int] | None:
     """Return one training sample: the prompt that serving would build, the middle, and the end mark.
 
@@ -231,7 +231,7 @@ def training_ids(
     return [*build(parts, settings, tokenizer, budget=budget - len(answer)).ids, *answer]
 
 
-def end_ids(fim: FimFormat, tokenizer: Tokenizer) -> tuple[int, ...]:
+def end_ids(fim: FimFormat, tokenizer: Vocabulary) -> tuple[int, ...]:
     """Return the ids that end a completion: the family's end marks and every mark that opens another part.
 
     Raises:
@@ -265,7 +265,7 @@ class _Shares:
     snippets: int
 
 
-def _mark_ids(fim: FimFormat, tokenizer: Tokenizer) -> _Marks:
+def _mark_ids(fim: FimFormat, tokenizer: Vocabulary) -> _Marks:
     ids: list[tuple[int, ...]] = []
     for mark in (fim.prefix_mark, fim.suffix_mark, fim.middle_mark):
         token = tokenizer.control_id(mark) if mark else None
@@ -276,7 +276,7 @@ def _mark_ids(fim: FimFormat, tokenizer: Tokenizer) -> _Marks:
     return _Marks(begin=() if begin is None else (begin,), prefix=ids[0], suffix=ids[1], middle=ids[2])
 
 
-def _without_holes(folder: Path, tokenizer: Tokenizer, context_length: int) -> PromptSettings:
+def _without_holes(folder: Path, tokenizer: Vocabulary, context_length: int) -> PromptSettings:
     """Settings for a model that knows no family's marks: any causal model can go on from the left."""
     try:
         raw = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
@@ -299,7 +299,7 @@ def _mark(raw: object) -> str | None:
     return content if isinstance(content, str) and content else None
 
 
-def _introduce(parts: PromptParts, fim: FimFormat, tokenizer: Tokenizer, room: int) -> Introduction:
+def _introduce(parts: PromptParts, fim: FimFormat, tokenizer: Vocabulary, room: int) -> Introduction:
     introduction = introduce(
         parts.snippets, fim, tokenizer, repository=parts.repository, path=parts.path, comment=parts.comment
     )
@@ -309,7 +309,7 @@ def _introduce(parts: PromptParts, fim: FimFormat, tokenizer: Tokenizer, room: i
     return introduction
 
 
-def _begun(pieces: Sequence[list[int]], tokenizer: Tokenizer) -> list[list[int]]:
+def _begun(pieces: Sequence[list[int]], tokenizer: Vocabulary) -> list[list[int]]:
     """Put the space that a tokenizer begins every text with in front of the first piece that has text."""
     begun = list(pieces)
     first = next((index for index, piece in enumerate(pieces) if piece), None)
@@ -341,7 +341,7 @@ def _fit_snippets(blocks: Sequence[Sequence[int]], room: int) -> list[int]:
     return chosen
 
 
-def _encode_until_full(part: Callable[[int], str], available: int, room: int, tokenizer: Tokenizer) -> list[int]:
+def _encode_until_full(part: Callable[[int], str], available: int, room: int, tokenizer: Vocabulary) -> list[int]:
     """Encode as much of a text as fills `room` tokens, or all of it; `part(length)` is its piece at the cursor."""
     length = room * _CHARACTERS_PER_TOKEN
     while length < available:
@@ -352,7 +352,7 @@ def _encode_until_full(part: Callable[[int], str], available: int, room: int, to
     return tokenizer.encode(part(available)) if available else []
 
 
-def _cut_head(text: str, ids: list[int], room: int, tokenizer: Tokenizer) -> list[int]:
+def _cut_head(text: str, ids: list[int], room: int, tokenizer: Vocabulary) -> list[int]:
     """Return at most `room` of the last tokens of the prefix `text`, from an anchor line on when one is in reach.
 
     `ids` encode the end of `text`: all of it, or more than `room` tokens.
@@ -382,7 +382,7 @@ def _anchors(window: str, first_line: int) -> Iterator[int]:
         position, line = window.find("\n", position) + 1, line + 1
 
 
-def _cut_tail(ids: list[int], room: int, tokenizer: Tokenizer) -> list[int]:
+def _cut_tail(ids: list[int], room: int, tokenizer: Vocabulary) -> list[int]:
     """Return the first `room` tokens at most of a suffix, up to the end of a line when one is left."""
     if len(ids) <= room:
         return ids

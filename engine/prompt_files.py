@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from engine.api import Snippet
 from engine.fim_formats import FimFormat, OwnPath, RepositoryLayout
-from engine.tokenizer import Tokenizer
+from engine.tokenizer import Vocabulary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class Arrangement:
 
 
 def introduce(
-    snippets: Sequence[Snippet], fim: FimFormat, tokenizer: Tokenizer, *, repository: str, path: str, comment: str
+    snippets: Sequence[Snippet], fim: FimFormat, tokenizer: Vocabulary, *, repository: str, path: str, comment: str
 ) -> Introduction:
     """Return how a prompt of these snippets and the file at `path` introduces each.
 
@@ -83,11 +83,11 @@ def path_header(path: str, comment: str) -> str:
     return f"{comment}{path}\n"
 
 
-def _commented(snippet: Snippet, tokenizer: Tokenizer) -> tuple[int, ...]:
+def _commented(snippet: Snippet, tokenizer: Vocabulary) -> tuple[int, ...]:
     return tuple(tokenizer.encode(f"{path_header(snippet.path, snippet.comment)}{_stripped(snippet)}\n\n"))
 
 
-def _named(snippet: Snippet, layout: RepositoryLayout, tokenizer: Tokenizer) -> tuple[int, ...]:
+def _named(snippet: Snippet, layout: RepositoryLayout, tokenizer: Vocabulary) -> tuple[int, ...]:
     text = f"{layout.path_lead}{snippet.path}\n{_stripped(snippet)}{layout.after_file}"
     return (*_ids(layout.file_mark, tokenizer), *tokenizer.encode(text))
 
@@ -96,6 +96,6 @@ def _stripped(snippet: Snippet) -> str:
     return snippet.text.rstrip("\n")
 
 
-def _ids(mark: str | None, tokenizer: Tokenizer) -> tuple[int, ...]:
+def _ids(mark: str | None, tokenizer: Vocabulary) -> tuple[int, ...]:
     token = tokenizer.control_id(mark) if mark else None
     return () if token is None else (token,)

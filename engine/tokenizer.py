@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from tokenizers import Tokenizer as _LibraryTokenizer
 
@@ -28,6 +28,25 @@ _HTML_TAG = re.compile(
 )
 _MARK_PIECE = re.compile(r"▁<[A-Z]{3}>")
 """Code Llama's marks, where a vocabulary holds them as ordinary pieces."""
+
+
+class Vocabulary(Protocol):
+    """What laying out a prompt asks of a tokenizer."""
+
+    begins_with_space: bool
+    """Whether the model was trained on texts that begin with a space of the tokenizer's own."""
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of a user's text; none of them is a control token, whatever the text says."""
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Return the text of `ids`."""
+
+    def token_bytes(self, token_id: int) -> bytes:
+        """Return the bytes that a token stands for, empty for a control token."""
+
+    def control_id(self, mark: str) -> int | None:
+        """Return the id of a mark, or None when there is no such control token."""
 
 
 class Tokenizer:
