@@ -84,6 +84,11 @@ class Completion:
     mean_log_probability: float
     """Mean natural-log probability of the new tokens (0 when there are none)."""
     snippets_used: int
+    token_scores: Sequence[tuple[int, float]] = ()
+    """For each new token, the index behind its last character in `text`, and its natural-log probability.
+
+    The first may hold what a healed token writes of a text; a last one that wrote nothing is the decision to end.
+    """
     timings: Mapping[str, float] = field(default_factory=dict)
     """Milliseconds by hop: `queue`, `prompt`, `prefill`, `decode`."""
 

@@ -96,7 +96,8 @@ class Completer:
 
         finish_reason: FinishReason | None = None
         texts: list[str] = []
-        log_probabilities: list[float] = []
+        scores: list[tuple[int, float]] = []
+        length = 0
         for step in write(
             predictor,
             rewriting=Rewriting(healed.removed, self._healing, self._model.tokenizer, self._end_ids),
@@ -107,8 +108,9 @@ class Completer:
             cancelled=cancelled,
         ):
             finish_reason = step.finish_reason
+            length += len(step.text)
             if step.log_probability is not None:
-                log_probabilities.append(step.log_probability)
+                scores.append((length, step.log_probability))
             if step.text:
                 texts.append(step.text)
                 yield Chunk(text=step.text)
@@ -118,9 +120,10 @@ class Completer:
             text="".join(texts),
             finish_reason=finish_reason,
             prompt_tokens=len(prompt.ids),
-            new_tokens=len(log_probabilities),
-            mean_log_probability=float(np.mean(log_probabilities)) if log_probabilities else 0.0,
+            new_tokens=len(scores),
+            mean_log_probability=float(np.mean([score for _, score in scores])) if scores else 0.0,
             snippets_used=prompt.snippets_used,
+            token_scores=tuple(scores),
             timings=_milliseconds(
                 prompt=built - began,
                 prefill=predictor.prefill_seconds,

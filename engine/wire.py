@@ -180,8 +180,16 @@ def answer_from_json(raw: Message) -> Chunk | Completion:
         new_tokens=field(raw, "new_tokens", int),
         mean_log_probability=field(raw, "mean_log_probability", float),
         snippets_used=field(raw, "snippets_used", int),
+        token_scores=_token_scores(field(raw, "token_scores", list)),
         timings=field(raw, "timings", dict),
     )
+
+
+def _token_scores(raw: list[Any]) -> tuple[tuple[int, float], ...]:
+    try:
+        return tuple((int(end), float(score)) for end, score in raw)
+    except (TypeError, ValueError) as error:
+        raise MalformedMessageError("field 'token_scores' must hold pairs of numbers") from error
 
 
 def status_to_json(status: EngineStatus) -> Message:

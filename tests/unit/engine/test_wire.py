@@ -27,6 +27,7 @@ COMPLETION = Completion(
     new_tokens=2,
     mean_log_probability=-0.25,
     snippets_used=1,
+    token_scores=((0, -0.5), (1, 0.0)),
     timings={"prompt": 1.5},
 )
 
