@@ -29,6 +29,7 @@ from repo_context.file_record import (
 )
 from repo_context.import_graph import ImportGraph
 from repo_context.languages import Language, language_of
+from repo_context.name_uses import NameUses
 from repo_context.parse_pool import parse_files
 from repo_context.rank import Index, rank
 from repo_context.recent_files import RecentFiles
@@ -76,10 +77,11 @@ class Repository:
         self._store = store
         self._scanner = Scanner(root)
         self._files: dict[str, _Held] = {}
-        self._symbols = SymbolIndex()
+        self._uses = NameUses()
+        self._symbols = SymbolIndex(self._uses)
         self._text = TextIndex()
-        self._counter = TermCounter(self._text.vocabulary)
-        self._graph = ImportGraph(root.name)
+        self._counter = TermCounter(self._text.vocabulary, self._uses.names)
+        self._graph = ImportGraph(root.name, self._uses)
         self._recent = RecentFiles()
         self._steady = SteadySelection(self._state_of)
         self._skipped: Counter[str] = Counter()
@@ -244,6 +246,11 @@ class Repository:
         """Return the definitions of one file, in order of their lines."""
         return self._symbols.definitions_in(path)
 
+    def imports_in(self, path: str) -> tuple[Import, ...]:
+        """Return the import statements of one file, in order of their lines, wherever they lead."""
+        held = self._files.get(path)
+        return held.imports if held is not None else ()
+
     def summary(self) -> IndexSummary:
         """Return counts of what is indexed and what was left out."""
         skipped = Counter(self._skipped)
@@ -277,9 +284,13 @@ class Repository:
         self._read_settings()
 
     def _forget_all(self) -> None:
-        self._symbols, self._text, self._graph = SymbolIndex(), TextIndex(), ImportGraph(self.root.name)
-        self._counter = TermCounter(self._text.vocabulary)
+        self._start_with(TextIndex(), NameUses())
+
+    def _start_with(self, text: TextIndex, uses: NameUses) -> None:
         self._files.clear()
+        self._text, self._uses = text, uses
+        self._symbols, self._graph = SymbolIndex(uses), ImportGraph(self.root.name, uses)
+        self._counter = TermCounter(text.vocabulary, uses.names)
 
     def _changed(self, scan: Scan) -> list[ScannedFile]:
         """Return the files that are not in the index as they are now, and count those that are known to be left out."""
@@ -315,6 +326,7 @@ class Repository:
         loose: dict[str, ChunkTable] = {}
         with self._store.reading():
             vocabulary = self._store.vocabulary()
+            self._start_with(TextIndex(vocabulary), NameUses(self._store.names()))
             base = self._store.base()
             for stored in self._store.files(base):
                 file = present.get(stored.path)
@@ -326,11 +338,9 @@ class Repository:
                         in_base[stored.id] = stored.path
                     else:
                         loose[stored.path] = stored.table
-        self._text = TextIndex(vocabulary)
         if base is not None:
             numbered = {number: in_base[file] for number, file in enumerate(base.file_ids.tolist()) if file in in_base}
             self._text = TextIndex.over(base, vocabulary, numbered)
-        self._counter = TermCounter(vocabulary)
         self._text.add(loose)
         return gone
 
@@ -409,10 +419,10 @@ class Repository:
     def _write(self, records: Sequence[FileRecord]) -> None:
         """Store files; an index that turns out to be damaged is emptied, and filled when it is next opened."""
         try:
-            self._store.write(records, self._text.vocabulary)
+            self._store.write(records, self._text.vocabulary, self._uses.names)
         except CorruptIndexError:
             self._store.start_over(self.root)
-            self._store.write(records, self._text.vocabulary)
+            self._store.write(records, self._text.vocabulary, self._uses.names)
 
     def _hold(self, record: FileRecord, *, text: str | None) -> None:
         self._files[record.path] = _Held(
@@ -424,14 +434,9 @@ class Repository:
             text=text,
         )
         self._lines.pop(record.path, None)
-        self._symbols.add(record.path, record.definitions, record.references)
-        self._graph.add(
-            record.path,
-            record.imports,
-            packages=record.packages,
-            definitions=record.definitions,
-            references=record.references,
-        )
+        self._uses.put(record.path, record.names)
+        self._symbols.add(record.path, record.definitions)
+        self._graph.add(record.path, record.imports, packages=record.packages, definitions=record.definitions)
 
     def _hold_stored(self, stored: StoredFile) -> None:
         self._files[stored.path] = _Held(
@@ -442,19 +447,16 @@ class Repository:
             unparsed=stored.unparsed,
             text=None,
         )
-        self._symbols.add(stored.path, stored.syntax.definitions, stored.syntax.references)
-        self._graph.add(
-            stored.path,
-            stored.syntax.imports,
-            packages=stored.syntax.packages,
-            definitions=stored.syntax.definitions,
-            references=stored.syntax.references,
-        )
+        found = stored.syntax
+        self._uses.put(stored.path, stored.names)
+        self._symbols.add(stored.path, found.definitions)
+        self._graph.add(stored.path, found.imports, packages=found.packages, definitions=found.definitions)
 
     def _take_out(self, path: str) -> None:
         if self._files.pop(path, None) is None:
             return
         self._lines.pop(path, None)
+        self._uses.drop(path)
         self._symbols.remove(path)
         self._graph.remove(path)
         self._text.remove([path])
