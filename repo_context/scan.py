@@ -209,7 +209,7 @@ class Scanner:
         """Return the rules that hold in a folder, outermost first."""
         known = self._rules.get(folder)
         if known is None:
-            outer = self._rules_for(folder.rpartition("/")[0]) if folder else tuple(_rules_above(self._root))
+            outer = self._rules_for(folder.rpartition("/")[0]) if folder else _rules_from_elsewhere(self._root)
             own = _folder_rules(self._root / folder, prefix="", below=f"{folder}/" if folder else "")
             known = self._rules[folder] = (*outer, *own)
         return known
@@ -227,6 +227,17 @@ class _Rules:
 
     def ignores(self, path: str) -> bool | None:
         return self.spec.check_file(self.prefix + path[len(self.below) :]).include
+
+
+def _rules_from_elsewhere(root: Path) -> tuple[_Rules, ...]:
+    """Return the rules that hold before the root's own.
+
+    A root that is itself ignored was asked for all the same (an interpreter's library below the clone of a version
+    manager, say): then what is above it says nothing about its files.
+    """
+    above = tuple(_rules_above(root))
+    answers = (rules.ignores("") for rules in reversed(above) if rules.prefix)
+    return () if next((answer for answer in answers if answer is not None), False) else above
 
 
 def _rules_above(root: Path) -> Iterator[_Rules]:

@@ -73,6 +73,14 @@ def test_a_folder_inside_a_git_repository_obeys_the_rules_above_it(tmp_path):
     assert scanned(tmp_path / "part")[0] == ["c.py"]
 
 
+@pytest.mark.parametrize("pattern", ["versions\n", "/versions/*\n", "versions/3.11/lib/\n"])
+def test_a_folder_that_is_itself_ignored_is_read_when_it_is_asked_for(tmp_path, pattern):
+    (tmp_path / ".git").mkdir()
+    write(tmp_path, {".gitignore": pattern, "versions/3.11/lib/a.py": "", "versions/3.11/lib/b.py": ""})
+    write(tmp_path, {"versions/3.11/lib/.gitignore": "b.py\n"})
+    assert scanned(tmp_path / "versions" / "3.11" / "lib")[0] == ["a.py"]
+
+
 def test_a_linked_worktree_obeys_the_main_repository_s_exclude_file(tmp_path):
     write(tmp_path, {"main/.git/info/exclude": "*.js\n", "main/.git/worktrees/w/commondir": "../..\n"})
     write(tmp_path, {"w/.git": f"gitdir: {tmp_path}/main/.git/worktrees/w\n", "w/x.js": "", "w/x.py": ""})
