@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from engine.errors import EngineError
 from engine.model_names import resolve
-from train import data_verb
+from train import data_verb, tokenizer_verb
 from train.adapt import AdaptSettings, adapt
 from train.config import continued_recipe_names, load, load_continued, recipe_names
 from train.continued_run import continue_model
@@ -41,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="midfill train", description=__doc__)
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     data_verb.add_parser(verbs)
+    tokenizer_verb.add_parser(verbs)
     run = verbs.add_parser("run", help="train a model from folders of source, or go on where it stopped")
     run.add_argument("recipe", help=f"one of {', '.join(recipe_names())}, or a .toml file")
     run.add_argument(
