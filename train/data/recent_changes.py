@@ -36,7 +36,7 @@ def recent_changes(repository: Path, *, least_lines: int) -> RecentChanges:
         raise CorpusError(f"{repository} is no git repository")
     most = int(_git(repository, "rev-list", "--first-parent", "--count", "HEAD")) - 1
     for back in [*(step for step in _STEPS_BACK if step < most), most]:
-        lines = _added_lines(repository, f"HEAD~{back}") if back > 0 else {}
+        lines = added_since(repository, f"HEAD~{back}") if back > 0 else {}
         if sum(map(len, lines.values())) >= least_lines:
             past = _git(repository, "rev-parse", f"HEAD~{back}").strip()
             return RecentChanges(past=past, commits=back, lines=lines)
@@ -47,7 +47,12 @@ def recent_changes(repository: Path, *, least_lines: int) -> RecentChanges:
     )
 
 
-def _added_lines(repository: Path, past: str) -> dict[str, frozenset[int]]:
+def added_since(repository: Path, past: str) -> dict[str, frozenset[int]]:
+    """Return path → lines (0-based, as HEAD numbers them) that source files have gained since the commit `past`.
+
+    Raises:
+        CorpusError: git knows no such commit.
+    """
     diff = _git(
         repository,
         "diff",
