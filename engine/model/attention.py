@@ -26,9 +26,41 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     if length == 1:
         return F.scaled_dot_product_attention(query, key, value, enable_gqa=grouped)
     if length == total:
+        if torch.compiler.is_compiling() and query.device.type == "cpu":
+            return attend_in_blocks(query, key, value)
         return F.scaled_dot_product_attention(query, key, value, is_causal=True, enable_gqa=grouped)
     mask = torch.ones(length, total, dtype=torch.bool, device=query.device).tril(total - length)
     return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, enable_gqa=grouped)
+
+
+def attend_in_blocks(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Attend causally as `attend` does where T = S, in plain products of blocks of queries with the keys before them.
+
+    Compiled for a CPU, forward and backward together take less than half the time of torch's own kernel at the head
+    sizes of small networks; the compiler fuses everything between the products. Scores are rounded to the dtype.
+    """
+    batch, heads, length, width = query.shape
+    shared = key.shape[1]
+    block = max(_SMALLEST_BLOCK, -(-length // _MOST_BLOCKS))
+    scaled = (query * width**-0.5).view(batch, shared, heads // shared, length, width)
+    outputs = []
+    for start in range(0, length, block):
+        end = min(start + block, length)
+        # All query heads of one key head are rows of one matrix.
+        queries = scaled[:, :, :, start:end].reshape(batch * shared, -1, width)
+        keys, values = (past[:, :, :end].reshape(batch * shared, end, width) for past in (key, value))
+        scores = torch.bmm(queries, keys.transpose(1, 2)).view(batch * shared, heads // shared, end - start, end)
+        places = torch.arange(end, device=query.device)
+        hidden = places > places[start:, None]
+        weights = scores.float().masked_fill(hidden, float("-inf")).softmax(-1).to(query.dtype)
+        mixed = torch.bmm(weights.view(batch * shared, -1, end), values)
+        outputs.append(mixed.view(batch, heads, end - start, width))
+    return torch.cat(outputs, dim=2)
+
+
+_SMALLEST_BLOCK = 128
+_MOST_BLOCKS = 8
+"""Every block is compiled apart."""
 
 
 @cache
