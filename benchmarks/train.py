@@ -1,6 +1,6 @@
 """Training speed beside a plain loop: ours compiled in bf16 and eager in fp32, transformers + accelerate in both.
 
-    python benchmarks/training.py [--recipe default_cpu] [--rows 16] [--steps 6] [--set SECTION.FIELD=VALUE]
+    python -m benchmarks.train [--recipe default_cpu] [--rows 16] [--steps 6] [--set SECTION.FIELD=VALUE]
 
 All train the same shape on the same random rows, in one process, in turn. On a CPU the unit is tokens per CPU-second,
 which other work on the machine disturbs least; on a GPU it is tokens per second, and the share of the peak (MFU).
