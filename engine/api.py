@@ -64,6 +64,8 @@ class CompletionRequest:
     temperature: float = 0.0
     """0 is greedy."""
     seed: int = 0
+    instruction: str | None = None
+    """A question for an instruct model, in place of a completion: greedy, and nothing else but `max_tokens` counts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

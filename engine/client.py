@@ -124,6 +124,24 @@ class EngineClient:
             return self._connection
 
 
+def worker_command(settings: EngineSettings) -> tuple[list[str], dict[str, str]]:
+    """Return the command line and the environment of the daemon that clients with these settings look for.
+
+    Raises:
+        EngineError: a private folder cannot be used.
+    """
+    socket_path = _socket_path(settings)
+    command = [sys.executable, "-P", "-m", "engine.worker", "--model", _model_argument(settings.model)]
+    command += ["--socket", str(socket_path), "--log", str(_log_path(socket_path))]
+    command += ["--device", settings.device, "--idle-seconds", str(settings.idle_seconds)]
+    if settings.threads is not None:
+        command += ["--threads", str(settings.threads)]
+    if settings.prompt_tokens is not None:
+        command += ["--prompt-tokens", str(settings.prompt_tokens)]
+    environment = _QUIET_ENVIRONMENT | os.environ | {"PYTHONPATH": str(paths.PACKAGES_FOLDER)}
+    return command, environment
+
+
 class _LostConnectionError(EngineUnavailableError):
     """The daemon went away; `str` says so to the user."""
 
@@ -211,7 +229,7 @@ class _Connection:
 
 async def _reach(settings: EngineSettings) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Connect to the daemon for these settings; of several clients that find none, one starts it."""
-    socket_path = paths.runtime_folder() / f"{_identity(settings)}.sock"
+    socket_path = _socket_path(settings)
     try:
         async with asyncio.timeout(settings.start_seconds):
             while True:
@@ -230,6 +248,10 @@ async def _reach(settings: EngineSettings) -> tuple[asyncio.StreamReader, asynci
         ) from error
     except OSError as error:
         raise EngineUnavailableError(f"cannot reach the engine at {socket_path}: {error.strerror or error}") from error
+
+
+def _socket_path(settings: EngineSettings) -> Path:
+    return paths.runtime_folder() / f"{_identity(settings)}.sock"
 
 
 def _identity(settings: EngineSettings) -> str:
@@ -327,14 +349,8 @@ async def _start(settings: EngineSettings, socket_path: Path) -> None:
 
 
 def _spawn(settings: EngineSettings, socket_path: Path, errors: Path, told: int) -> None:
-    command = [sys.executable, "-P", "-m", "engine.worker", "--model", _model_argument(settings.model)]
-    command += ["--socket", str(socket_path), "--log", str(_log_path(socket_path)), "--ready-fd", str(told)]
-    command += ["--device", settings.device, "--idle-seconds", str(settings.idle_seconds)]
-    if settings.threads is not None:
-        command += ["--threads", str(settings.threads)]
-    if settings.prompt_tokens is not None:
-        command += ["--prompt-tokens", str(settings.prompt_tokens)]
-    environment = _QUIET_ENVIRONMENT | os.environ | {"PYTHONPATH": str(paths.PACKAGES_FOLDER)}
+    command, environment = worker_command(settings)
+    command += ["--ready-fd", str(told)]
     with errors.open("wb") as stderr:
         # The shell puts the daemon in the background and ends, so that it is nobody's child: it outlives this process,
         # and leaves no zombie in it when it dies first.

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from enum import Enum
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ from engine.decoding.prefix_cache import PrefixCache
 from engine.decoding.sampling import with_temperature
 from engine.decoding.steps import write
 from engine.decoding.stopping import stop_for
+from engine.instruct import answer
 from engine.model_folder import ServedModel
 from engine.ngram import NgramCollection, NgramModel
 from engine.prompt import Prompt, PromptParts, build, end_ids
@@ -83,6 +85,9 @@ class Completer:
         Raises:
             PromptError: the model's context is too short for any prompt.
         """
+        if request.instruction is not None:
+            yield from answer(self._model, request, cancelled)
+            return
         began = time.perf_counter()
         prefix, suffix = _valid(request.prefix), _valid(request.suffix)
         healed = self._healing.heal(prefix)
@@ -138,6 +143,7 @@ class Completer:
             prefix=prefix,
             suffix=suffix,
             snippets=request.snippets,
+            repository=Path(request.collection).name if request.collection else "",
         )
         budget = min(self._prompt_tokens, self._context_length - reserve)
         return build(parts, self._model.prompt_settings, self._model.tokenizer, budget=budget)

@@ -33,6 +33,6 @@ def resolve(name: str) -> Path:
             return Path(cached).parent
         raise ModelFolderError(
             f"model {name!r} is neither a folder nor in the local Hugging Face cache; "
-            f"download it first (`hf download {name}`) or give the path of a model folder"
+            f"download it first (`midfill model get {name}`) or give the path of a model folder"
         )
     raise ModelFolderError(f"there is no model folder {name!r}; give 'default', a folder, or a Hugging Face name")

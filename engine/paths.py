@@ -1,4 +1,4 @@
-"""Where the engine's socket, logs and stored statistics lie: private folders of this user (no torch)."""
+"""Where the engine's socket, logs, stored statistics and registered models lie: private folders of this user."""
 
 import os
 import stat
@@ -31,6 +31,12 @@ def state_folder() -> Path:
     """Return the folder for logs; made and guarded like `cache_folder`."""
     home = _home()
     return _private(home / "state" if home else Path(platformdirs.user_state_dir("midfill")))
+
+
+def config_folder() -> Path:
+    """Return the folder for what the user has chosen; made and guarded like `cache_folder`."""
+    home = _home()
+    return _private(home / "config" if home else Path(platformdirs.user_config_dir("midfill")))
 
 
 def runtime_folder() -> Path:

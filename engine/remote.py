@@ -95,6 +95,11 @@ class RemoteEngine:
         The mean log probability is 0: few servers tell it, and none in the same way.
         """
         await self._name_model()
+        if request.instruction is not None:
+            async with contextlib.aclosing(self._instruct(request)) as pieces:
+                async for piece in pieces:
+                    yield piece
+            return
         fim = self._fim()
         parts = PromptParts(
             path=_valid(request.path),
@@ -118,22 +123,6 @@ class RemoteEngine:
         async with contextlib.aclosing(self._answer(body, prompt, stop, marks, request.length)) as pieces:
             async for piece in pieces:
                 yield piece
-
-    async def ask(self, body: Mapping[str, Any], *, path: str) -> AsyncIterator[str]:
-        """Post any streaming question; yield the texts of its answer.
-
-        Args:
-            body: the JSON object to send, without `model` and `stream`.
-            path: behind the address, `chat/completions` say.
-
-        Raises:
-            EngineError: as `complete`.
-        """
-        await self._name_model()
-        sent = {"model": self._model, "stream": True, **body}
-        async with contextlib.aclosing(self._events(sent, path=path)) as answers:
-            async for answer in answers:
-                yield _text(answer)
 
     async def learn(self, collection: str, files: Mapping[str, Path]) -> int:  # noqa: ARG002 - the protocol's names
         """Do nothing: a server knows nothing of n-gram statistics."""
@@ -206,6 +195,34 @@ class RemoteEngine:
             mean_log_probability=0.0,
             snippets_used=prompt.snippets_used,
             timings={"queue": 0.0, "prefill": (first - began) * 1e3, "decode": (ended_at - first) * 1e3},
+        )
+
+    async def _instruct(self, request: CompletionRequest) -> AsyncGenerator[Chunk | Completion, None]:
+        """Put a question to `/v1/chat/completions`, where the server lays it out for its model."""
+        began = time.perf_counter()
+        body = {
+            "model": self._model,
+            "messages": [{"role": "user", "content": _valid(request.instruction or "")}],
+            "max_tokens": request.max_tokens,
+            "temperature": 0.0,
+            "stream": True,
+        }
+        texts: list[str] = []
+        reason = FinishReason.END_MARK
+        async with contextlib.aclosing(self._events(body, path="chat/completions")) as answers:
+            async for answer in answers:
+                reason = _finish(answer, Length.BLOCK) or reason
+                if text := _text(answer):
+                    texts.append(text)
+                    yield Chunk(text=text)
+        yield Completion(
+            text="".join(texts),
+            finish_reason=reason,
+            prompt_tokens=0,
+            new_tokens=len(texts),
+            mean_log_probability=0.0,
+            snippets_used=0,
+            timings={"decode": (time.perf_counter() - began) * 1e3},
         )
 
     async def _events(self, body: Mapping[str, Any], *, path: str) -> AsyncGenerator[dict[str, Any], None]:

@@ -121,6 +121,11 @@ class Tokenizer:
         return self._control.get(mark)
 
     @property
+    def marks(self) -> Mapping[str, int]:
+        """Every control token, by its spelling."""
+        return self._control
+
+    @property
     def control_ids(self) -> frozenset[int]:
         """The ids of all control tokens."""
         return frozenset(self._control.values())

@@ -121,6 +121,7 @@ def request_to_json(request: CompletionRequest) -> Message:
         "max_tokens": request.max_tokens,
         "temperature": request.temperature,
         "seed": request.seed,
+        "instruction": request.instruction,
     }
 
 
@@ -150,6 +151,7 @@ def request_from_json(raw: Message) -> CompletionRequest:
         max_tokens=field(raw, "max_tokens", int),
         temperature=field(raw, "temperature", float),
         seed=abs(field(raw, "seed", int)),
+        instruction=None if raw.get("instruction") is None else text_field(raw, "instruction"),
     )
 
 

@@ -9,7 +9,7 @@ from lsp_server import VERSION
 
 _DESCRIPTION = "Inline completions from a model on your own machine that knows your whole repository."
 _PLACE = "a file and a place in it; LINE and COL count from 1, COL in characters: 1 is before the first one"
-_MODEL = "default, a model folder, or a Hugging Face name in the local cache (default: %(default)s)"
+_MODEL = "a name of `midfill model list`, a model folder, a Hugging Face name or an address (default: %(default)s)"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -83,8 +83,64 @@ def _parser() -> argparse.ArgumentParser:
     lsp.add_argument("--stdio", action="store_true", help="use standard input and output (the default)")
     lsp.add_argument("--socket", type=int, metavar="PORT", help="wait for one connection on 127.0.0.1:PORT instead")
 
+    _add_model(verbs)
+    _add_engine(verbs)
+
+    ask = verbs.add_parser(
+        "ask", help="have an instruct model change some lines, and print the difference",
+        description="Print a unified diff that changes lines of a file as an instruction says. Nothing is written "
+        "without --apply.",
+    )  # fmt: skip
+    ask.add_argument("place", metavar="FILE:START-END", help="a file and the lines to change, counted from 1")
+    ask.add_argument("instruction", metavar="INSTRUCTION", help="what to do with them")
+    ask.add_argument("--model", default="default", help=_MODEL)
+    ask.add_argument("--max-tokens", type=int, default=1024, metavar="N", help="at most N new tokens (default: 1024)")
+    ask.add_argument("--apply", action="store_true", help="write the change to the file too")
+    ask.add_argument("--json", action="store_true", help="print JSON")
+
     verbs.add_parser("train", help="train a model (see `midfill train --help`)", add_help=False)
     return parser
+
+
+def _add_model(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    model = verbs.add_parser("model", help="list, add, choose, describe and download models")
+    actions = model.add_subparsers(dest="action", metavar="ACTION", required=True)
+    listing = actions.add_parser("list", help="list the models by name; * marks the default")
+    add = actions.add_parser("add", help="name a model folder, a Hugging Face name, or the address of a server")
+    add.add_argument("name", metavar="NAME")
+    add.add_argument("source", metavar="PATH_OR_URL", help="a server's address goes up to and with /v1")
+    add.add_argument("--server-model", default="", metavar="MODEL", help="as the server calls it (default: its first)")
+    add.add_argument("--format", default="auto", help="a fill-in-the-middle format, 'suffix' or 'auto' (servers only)")
+    add.add_argument(
+        "--prompt-tokens", type=int, default=2048, metavar="N", help="longest prompt for a server (default: 2048)"
+    )
+    use = actions.add_parser("use", help="make a model the default")
+    use.add_argument("name", metavar="NAME", help="'built-in' is the model that comes with midfill")
+    info = actions.add_parser("info", help="say what a model is and what it needs")
+    info.add_argument("name", metavar="NAME", nargs="?", default="default")
+    get = actions.add_parser("get", help="download a model from the Hugging Face hub, or from HF_ENDPOINT")
+    get.add_argument("name", metavar="NAME", help="organisation/model")
+    get.add_argument("--revision", default="main", help="a branch, tag or commit (default: main)")
+    get.add_argument("--register", metavar="NAME", help="add it under this name too")
+    remove = actions.add_parser("remove", help="forget a name; files stay")
+    remove.add_argument("name", metavar="NAME")
+    for action in (listing, info, get):
+        action.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_engine(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    engine = verbs.add_parser("engine", help="show, stop or run the engine processes")
+    actions = engine.add_subparsers(dest="action", metavar="ACTION", required=True)
+    status = actions.add_parser("status", help="say what runs; the exit code is 3 when nothing does")
+    stop = actions.add_parser("stop", help="end every engine process; the next request starts one again")
+    serve = actions.add_parser("serve", help="run the engine for a model in the foreground")
+    serve.add_argument("--model", default="default", help=_MODEL)
+    serve.add_argument("--threads", type=int, metavar="N", help="threads to compute with (default: all cores but one)")
+    serve.add_argument(
+        "--idle-seconds", type=float, metavar="S", help="end when nobody asked for so long (default: never)"
+    )
+    for action in (status, stop):
+        action.add_argument("--json", action="store_true", help="print JSON")
 
 
 if __name__ == "__main__":

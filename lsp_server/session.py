@@ -237,7 +237,7 @@ class Session:
         }
 
     def _apply_change(self, before: Settings, after: Settings) -> None:
-        if (before.model, before.threads) != (after.model, after.threads):
+        if before.engine != after.engine:
             self._pipeline.forget_texts()
             self.engine.restart()
         if before.repository_context != after.repository_context:

@@ -7,6 +7,10 @@ from difflib import get_close_matches
 from enum import Enum
 from typing import Any, Final
 
+from engine.fim_formats import FORMATS
+
+_FORMAT_NAMES: Final = ("auto", "suffix", *(fim.name for fim in FORMATS))
+
 SECTION: Final = "midfill"
 """The section asked for with `workspace/configuration`."""
 
@@ -46,7 +50,14 @@ class Settings:
     max_tokens: int = 48
     """Upper bound on the new tokens of one suggestion."""
     model: str = "default"
-    """`default`, a model folder, or a Hugging Face name in the local cache."""
+    """`default`, a name given with `midfill model add`, a model folder, a Hugging Face name in the local cache, or the
+    address of a server."""
+    engine_url: str = ""
+    """Address of a completions server, up to and with `/v1`; takes the place of `model`."""
+    engine_model: str = ""
+    """The model as that server calls it; empty is the first one that it lists."""
+    engine_format: str = "auto"
+    """How that server's model marks prompts: `auto`, `suffix`, or a format's name."""
     threads: int = 0
     """Threads that the engine computes with; 0 lets it choose."""
     repository_context: bool = True
@@ -62,6 +73,11 @@ class Settings:
     statistics: bool = True
     """Whether what becomes of suggestions is counted, on this machine."""
 
+    @property
+    def engine(self) -> tuple[str | int, ...]:
+        """What decides which engine answers."""
+        return (self.model, self.engine_url, self.engine_model, self.engine_format, self.threads)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
@@ -75,6 +91,9 @@ class Options:
     length: LengthMode | None = None
     max_tokens: int | None = None
     model: str | None = None
+    engine_url: str | None = None
+    engine_model: str | None = None
+    engine_format: str | None = None
     threads: int | None = None
     repository_context: bool | None = None
     snippet_budget: int | None = None
@@ -134,6 +153,19 @@ def _name(value: object) -> str | None:
     return value if isinstance(value, str) and value.strip() else None
 
 
+def _text(value: object) -> str | None:
+    return value.strip() if isinstance(value, str) else None
+
+
+def _address(value: object) -> str | None:
+    text = _text(value)
+    return text if text == "" or (text or "").lower().startswith(("http://", "https://")) else None
+
+
+def _format(value: object) -> str | None:
+    return value if value in _FORMAT_NAMES and isinstance(value, str) else None
+
+
 def _names(value: object) -> frozenset[str] | None:
     if isinstance(value, list) and all(isinstance(name, str) for name in value):
         return frozenset(value)
@@ -172,7 +204,10 @@ _READERS: Final[Mapping[str, tuple[str, Callable[[object], object | None], str]]
     "strings": ("strings", _flag, "true or false"),
     "length": ("length", _length, "'auto', 'line' or 'block'"),
     "maxTokens": ("max_tokens", _number(1, 1024), _between(1, 1024)),
-    "model": ("model", _name, "'default', a model folder or a model's name"),
+    "model": ("model", _name, "'default', a model's name or folder, or a server's address"),
+    "engineUrl": ("engine_url", _address, "the http address of a server, or empty"),
+    "engineModel": ("engine_model", _text, "a model's name, or empty"),
+    "engineFormat": ("engine_format", _format, f"one of {', '.join(_FORMAT_NAMES)}"),
     "threads": ("threads", _number(0, 256), _between(0, 256)),
     "repositoryContext": ("repository_context", _flag, "true or false"),
     "snippetBudget": ("snippet_budget", _number(0, 32768), _between(0, 32768)),

@@ -5,6 +5,7 @@ from typing import Final
 
 from engine.errors import EngineError
 from engine.model_names import resolve
+from engine.model_registry import find_model
 from engine.tokenizer import Tokenizer
 
 _BYTES_PER_TOKEN: Final = 3
@@ -18,7 +19,7 @@ def token_counter(model: str) -> Callable[[str], int]:
         model: as in the setting of that name.
     """
     try:
-        tokenizer = Tokenizer.load(resolve(model))
+        tokenizer = Tokenizer.load(resolve(find_model(model).source))
     except EngineError:
         # The engine says what is wrong with its model; a budget can be kept without it.
         return estimate

@@ -40,10 +40,10 @@ def test_a_model_of_the_local_hugging_face_cache_is_found(
 
 
 UNKNOWN = {
-    "a b/c": "hf download",
+    "a b/c": "midfill model get",
     "nowhere": "no model folder 'nowhere'",
     "./a/b": "no model folder",
-    "someone/something": "hf download",
+    "someone/something": "midfill model get",
 }
 
 

@@ -1,0 +1,129 @@
+"""What a model folder holds, told from its small files and the heads of its weights (no torch, nothing is loaded)."""
+
+import json
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any, Final
+
+from engine.errors import ModelFolderError
+from engine.prompt import read_settings
+from engine.tokenizer import Tokenizer
+
+_LONGEST_HEAD: Final = 100 << 20
+"""Bytes; safetensors' own limit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFacts:
+    """One model folder."""
+
+    folder: Path
+    architecture: str
+    layers: int
+    hidden_size: int
+    heads: int
+    key_value_heads: int
+    vocabulary: int
+    parameters: int
+    """Stored numbers; tied embeddings count once."""
+    stored_as: str
+    """The types of the stored numbers, the most frequent first."""
+    stored_bytes: int
+    context_length: int
+    format: str
+    mode: str
+    has_chat: bool
+    """Whether it says how it is talked to: an instruct model."""
+
+    def memory_bytes(self, bits: float) -> int:
+        """Estimate the bytes of the weights at so many bits each."""
+        return int(self.parameters * bits / 8)
+
+    @property
+    def cache_bytes_per_token(self) -> int:
+        """Estimate the bytes of keys and values that a token of the prompt takes, at 16 bits."""
+        return 2 * self.layers * self.key_value_heads * (self.hidden_size // max(self.heads, 1)) * 2
+
+
+def read_facts(folder: Path) -> ModelFacts:
+    """Read what can be told without loading the model.
+
+    Raises:
+        ModelFolderError: a file is missing or broken.
+    """
+    raw = _json(folder / "config.json")
+    config = raw.get("text_config") if isinstance(raw.get("text_config"), dict) else raw
+    assert isinstance(config, dict)
+    sizes: dict[str, int] = {}
+    stored = 0
+    for file in sorted(folder.glob("*.safetensors")):
+        stored += file.stat().st_size
+        for kind, numbers in _numbers(file).items():
+            sizes[kind] = sizes.get(kind, 0) + numbers
+    if not sizes:
+        raise ModelFolderError(f"{folder} holds no *.safetensors; a model folder needs its weights in that form")
+    heads = _whole(config, "num_attention_heads", "n_head")
+    context = _whole(config, "max_position_embeddings", "n_positions")
+    settings = read_settings(folder, Tokenizer.load(folder), context_length=context)
+    return ModelFacts(
+        folder=folder,
+        architecture=str((raw.get("architectures") or [raw.get("model_type", "unknown")])[0]),
+        layers=_whole(config, "num_hidden_layers", "n_layer"),
+        hidden_size=_whole(config, "hidden_size", "n_embd"),
+        heads=heads,
+        key_value_heads=1 if config.get("multi_query") else int(config.get("num_key_value_heads") or heads),
+        vocabulary=_whole(config, "vocab_size"),
+        parameters=sum(sizes.values()),
+        stored_as=", ".join(sorted(sizes, key=lambda kind: -sizes[kind])),
+        stored_bytes=stored,
+        context_length=settings.context_length,
+        format=settings.fim.name,
+        mode=settings.mode.value,
+        has_chat=_has_chat(folder),
+    )
+
+
+def _has_chat(folder: Path) -> bool:
+    if (folder / "chat_template.jinja").exists():
+        return True
+    path = folder / "tokenizer_config.json"
+    return path.exists() and bool(_json(path).get("chat_template"))
+
+
+def _numbers(file: Path) -> dict[str, int]:
+    """Count the stored numbers by type, from the head of a safetensors file."""
+    try:
+        with file.open("rb") as stored:
+            (length,) = struct.unpack("<Q", stored.read(8))
+            if length > _LONGEST_HEAD:
+                raise ValueError("its head is too long")
+            head = json.loads(stored.read(length))
+        found: dict[str, int] = {}
+        for name, tensor in head.items():
+            if name != "__metadata__":
+                found[tensor["dtype"]] = found.get(tensor["dtype"], 0) + prod(tensor["shape"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
+        raise ModelFolderError(f"{file} is broken ({error}); fetch it again") from error
+    return found
+
+
+def _whole(config: Mapping[str, Any], *names: str) -> int:
+    value = next((config[name] for name in names if isinstance(config.get(name), int)), None)
+    if value is None:
+        raise ModelFolderError(f"config.json has no {names[0]!r}; is the download complete?")
+    return int(value)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ModelFolderError(f"{path} is missing; give a folder that holds a whole model") from error
+    except (OSError, ValueError) as error:
+        raise ModelFolderError(f"{path} is broken ({error}); fetch it again") from error
+    if not isinstance(raw, dict):
+        raise ModelFolderError(f"{path} must hold a JSON object; fetch it again")
+    return raw
