@@ -10,7 +10,7 @@ mixture.json                      how its distribution is mixed with the n-gram 
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,18 @@ from torch import Tensor
 from engine.cache_model import Mixture
 from engine.errors import ModelFolderError, UnsupportedShapeError
 from engine.model.config import TransformerConfig
+from engine.model.cuda_decoder import CudaDecoder
 from engine.model.network import Network
+from engine.model.serving import Precision, cores_to_use, on_cpu
 from engine.model.transformer import Transformer
+from engine.paths import cache_folder
 from engine.prompt import PromptSettings, read_settings
 from engine.tokenizer import Tokenizer
 
 _INDEX = "model.safetensors.index.json"
 _SINGLE = "model.safetensors"
+_STORED_DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+"""In which weights stay until they are quantised, so that a big model needs no copy of twice its size."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +79,34 @@ def read(folder: Path, *, dtype: torch.dtype = torch.float32, device: str = "cpu
         prompt_settings=settings,
         mixture=_read_mixture(folder),
     )
+
+
+def serve(
+    folder: Path, *, precision: Precision = Precision.AUTO, threads: int | None = None, device: str = "cpu"
+) -> ServedModel:
+    """Read a model folder in the form that answers fastest on this device.
+
+    Args:
+        folder: as for `read`.
+        precision: of the weights on a CPU; a GPU holds them in bfloat16.
+        threads: on a CPU; None measures which number is fastest.
+        device: where the network runs.
+
+    Raises:
+        ModelFolderError: a file is missing or broken; the message names it.
+        EngineError: the folder of compiled kernels cannot be used.
+    """
+    if torch.device(device).type == "cuda":
+        model = read(folder, dtype=torch.bfloat16, device=device)
+        network = CudaDecoder(model.network) if isinstance(model.network, Transformer) else model.network
+        return replace(model, network=network)
+    stored = _STORED_DTYPES.get(str(_read_json(folder / "config.json").get("dtype")), torch.float32)
+    model = read(folder, dtype=stored if _is_ours(folder) else torch.float32, device=device)
+    if torch.device(device).type != "cpu" or not isinstance(model.network, Transformer):
+        torch.set_num_threads(threads or cores_to_use())
+        return model
+    kernels = cache_folder() / "kernels"
+    return replace(model, network=on_cpu(model.network, precision=precision, threads=threads, kernels=kernels))
 
 
 def read_config(folder: Path) -> TransformerConfig:
@@ -124,13 +157,20 @@ def read_transformer(folder: Path, config: TransformerConfig, dtype: torch.dtype
 
 
 def _read_network(folder: Path, config: TransformerConfig, dtype: torch.dtype, device: str) -> Network:
+    if _is_ours(folder):
+        return read_transformer(folder, config, dtype, device)
+    from engine.transformers_network import TransformersNetwork
+
+    return TransformersNetwork.read(folder, config, dtype=dtype, device=device)
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether our own network runs this shape."""
     try:
         TransformerConfig.from_hugging_face(_read_json(folder / "config.json"))
     except UnsupportedShapeError:
-        from engine.transformers_network import TransformersNetwork
-
-        return TransformersNetwork.read(folder, config, dtype=dtype, device=device)
-    return read_transformer(folder, config, dtype, device)
+        return False
+    return True
 
 
 def write_reading(folder: Path, *, prompt_settings: PromptSettings, mixture: Mixture) -> None:

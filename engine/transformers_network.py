@@ -122,6 +122,11 @@ class TransformersNetwork:
         """What runs it."""
         return f"transformers ({self._model.config.model_type})"
 
+    @property
+    def threads(self) -> int:
+        """Threads that compute on the CPU."""
+        return torch.get_num_threads()
+
     def parameter_count(self) -> int:
         """Return the number of parameters; tied embeddings count once."""
         return sum(parameter.numel() for parameter in self._model.parameters())

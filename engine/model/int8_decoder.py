@@ -5,6 +5,7 @@ Nothing but the products is rounded. Framework calls cost as much as arithmetic 
 """
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -49,6 +50,11 @@ class Int8Decoder:
         cosines, sines = cosines_and_sines(config, torch.arange(config.max_position_embeddings))
         sines[:, : config.head_dim // 2] *= -1
         self._cosines, self._sines = cosines[:, None], sines[:, None]
+
+    @property
+    def threads(self) -> int:
+        """Threads that compute on the CPU."""
+        return torch.get_num_threads()
 
     def parameter_count(self) -> int:
         """Return the number of parameters; tied embeddings count once."""
@@ -114,7 +120,7 @@ def _normalise(states: Tensor, weight: Tensor, eps: float) -> Tensor:
 
 
 def _product(packed: object, states: Tensor) -> Tensor:
-    output: Tensor = torch.ops.quantized.linear_dynamic(states, packed, False)  # noqa: FBT003 - torch's signature
+    output: Tensor = torch.ops.quantized.linear_dynamic(states, packed, False)
     return output
 
 
@@ -129,7 +135,7 @@ def _product_by_row(packed: object, states: Tensor) -> Tensor:
 def _pack_layer(block: Block) -> _Layer:
     attention, mlp = block.self_attn, block.mlp
     projections = (attention.q_proj, attention.k_proj, attention.v_proj)
-    biases = [projection.bias for projection in projections if projection.bias is not None]
+    biases: list[Tensor] = [projection.bias for projection in projections if projection.bias is not None]
     return _Layer(
         attention_norm=block.input_layernorm.weight.detach().float(),
         query_key_value=_pack([projection.weight for projection in projections], torch.cat(biases) if biases else None),
@@ -140,7 +146,7 @@ def _pack_layer(block: Block) -> _Layer:
     )
 
 
-def _pack(weights: list[Tensor], bias: Tensor | None = None) -> object:
+def _pack(weights: Sequence[Tensor], bias: Tensor | None = None) -> object:
     """Quantise matrices that read the same input, one above the other."""
     weight = torch.cat([weight.detach().float() for weight in weights])
     scales = weight.abs().amax(1).clamp_(min=1e-12).double() / 127

@@ -53,6 +53,10 @@ class KeyValueCache:
         self._values[layer, :, :, self._length : end] = values
         return self._keys[layer, :, :, :end], self._values[layer, :, :, :end]
 
+    def storage(self) -> tuple[Tensor, Tensor]:
+        """Return all memory for keys and for values, each [layers, B, kv_heads, capacity, head_dim]."""
+        return self._keys, self._values
+
     def held(self) -> tuple[Tensor, Tensor]:
         """Return the keys and values of all layers, each [layers, B, kv_heads, length, head_dim]."""
         return self._keys[:, :, :, : self._length], self._values[:, :, :, : self._length]

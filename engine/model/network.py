@@ -53,6 +53,10 @@ class Network(Protocol):
     def path(self) -> str:
         """What runs it, for people: "torch", "C++ kernels (AVX-512 VNNI)", "CUDA graph"."""
 
+    @property
+    def threads(self) -> int:
+        """Threads that compute on the CPU."""
+
     def parameter_count(self) -> int:
         """Return the number of parameters; tied embeddings count once."""
 

@@ -138,6 +138,11 @@ class Transformer(nn.Module):
         """What runs it."""
         return "torch"
 
+    @property
+    def threads(self) -> int:
+        """Threads that compute on the CPU."""
+        return torch.get_num_threads()
+
     def new_cache(self, capacity: int) -> KeyValueCache:
         """Return an empty cache for one sequence of up to `capacity` tokens."""
         weight = self.embed_tokens.weight

@@ -15,9 +15,11 @@ from pathlib import Path
 
 _SOURCES = (Path(__file__).with_name("decoder.cpp"), Path(__file__).with_name("vectors.h"))
 _COMPILERS = ("g++", "clang++", "c++")
-_FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-pthread", "-w",
-          # What -ffast-math brings here, less what it breaks: infinities, and the whole process's subnormals.
-          "-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros", "-fassociative-math")  # fmt: skip
+_FLAGS = (
+    *("-std=c++17", "-O3", "-fPIC", "-shared", "-pthread", "-w"),
+    # What -ffast-math brings here, less what it breaks: the whole process would lose its subnormal numbers.
+    *("-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros", "-fassociative-math", "-ffinite-math-only"),
+)
 _LEVELS = {
     "native": ("-mcpu=native",) if platform.machine() in ("arm64", "aarch64") else ("-march=native",),
     "avx2": ("-march=haswell",),
@@ -95,6 +97,13 @@ def load(plan: Recipe) -> ctypes.CDLL:
         return ctypes.CDLL(str(plan.library))
     except OSError as error:
         raise KernelError(f"the kernels cannot be loaded: {error}") from error
+
+
+def level(library: ctypes.CDLL) -> str:
+    """Return the name of the instruction set that a library was compiled for."""
+    library.midfill_level.restype = ctypes.c_char_p
+    name: bytes = library.midfill_level()
+    return name.decode()
 
 
 def _yield_to_others() -> None:

@@ -20,7 +20,7 @@
 namespace {
 
 constexpr int GROUP = 64, BLOCK = 32, PIECE = 256;  // columns of a scale; interleaved rows; tokens read at a time
-constexpr int TILE_ROWS = 4;                        // query rows that read the same keys together
+constexpr int TILE_ROWS = 8;                        // query rows that read the same keys together
 
 }  // namespace
 
@@ -44,7 +44,9 @@ struct Shape {
     float epsilon;
 };
 struct Cache {
-    uint16_t *keys, *values;  // halves, [layers][kv_heads][width][capacity] and [layers][kv_heads][capacity][width]
+    // Halves: [layers][kv_heads][capacity / BLOCK][width][BLOCK] and [layers][kv_heads][width / BLOCK][capacity][BLOCK],
+    // both of which attention reads from front to back.
+    uint16_t *keys, *values;
     int64_t capacity;         // a multiple of BLOCK
 };
 }
@@ -349,15 +351,15 @@ private:
             }
         }
         for (int head = 0; head < s.key_value_heads; head++, from += s.head_dim) {
-            uint16_t* keys = cache.keys + offset(layer, head, cache) + position;
+            uint16_t* keys = cache.keys + offset(layer, head, cache) + size_t(position / BLOCK) * width * BLOCK + position % BLOCK;
             for (int i = 0; i < half; i++) {
-                keys[i * cache.capacity] = float_to_half(from[i] * cosines[i] - from[i + half] * sines[i]);
-                keys[(i + half) * cache.capacity] = float_to_half(from[i + half] * cosines[i] + from[i] * sines[i]);
+                keys[i * BLOCK] = float_to_half(from[i] * cosines[i] - from[i + half] * sines[i]);
+                keys[(i + half) * BLOCK] = float_to_half(from[i + half] * cosines[i] + from[i] * sines[i]);
             }
         }
         for (int head = 0; head < s.key_value_heads; head++, from += s.head_dim) {
-            uint16_t* values = cache.values + offset(layer, head, cache) + size_t(position) * width;
-            for (int i = 0; i < s.head_dim; i++) values[i] = float_to_half(from[i]);
+            uint16_t* values = cache.values + offset(layer, head, cache) + size_t(position) * BLOCK;
+            for (int i = 0; i < s.head_dim; i++) values[i / BLOCK * cache.capacity * BLOCK + i % BLOCK] = float_to_half(from[i]);
         }
     }
 
@@ -394,8 +396,8 @@ private:
         for (int position = 0; position < most; position += 2 * WIDTH) {
             Floats sum[ROWS][2];
             for (auto& pair : sum) pair[0] = pair[1] = floats(0);
-            for (int i = 0; i < s.head_dim; i++) {
-                const uint16_t* key = keys + i * cache.capacity + position;
+            const uint16_t* key = keys + size_t(position / BLOCK) * width * BLOCK + position % BLOCK;
+            for (int i = 0; i < s.head_dim; i++, key += BLOCK) {
                 const Floats key0 = load_halves(key), key1 = load_halves(key + WIDTH);
                 for (int r = 0; r < ROWS; r++) {
                     sum[r][0] = multiply_add(floats(query[r][i]), key0, sum[r][0]);
@@ -412,8 +414,8 @@ private:
         for (int i = 0; i < s.head_dim; i += 2 * WIDTH) {
             Floats sum[ROWS][2];
             for (auto& pair : sum) pair[0] = pair[1] = floats(0);
-            for (int position = 0; position < most; position++) {
-                const uint16_t* value = values + size_t(position) * width + i;
+            const uint16_t* value = values + i / BLOCK * cache.capacity * BLOCK + i % BLOCK;
+            for (int position = 0; position < most; position++, value += BLOCK) {
                 const Floats value0 = load_halves(value), value1 = load_halves(value + WIDTH);
                 for (int r = 0; r < ROWS; r++) {
                     sum[r][0] = multiply_add(floats(score[r][position]), value0, sum[r][0]);

@@ -5,8 +5,10 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from engine.model.config import TransformerConfig
+from engine.model.kernels.build import level
 from engine.model.kernels.packing import BLOCK, Arena, aligned, pack, packed_bytes
 from engine.model.key_value_cache import KeyValueCache
 from engine.model.network import TokenCache
@@ -53,8 +55,9 @@ class KernelCache:
         self._capacity = -(-capacity // BLOCK) * BLOCK
         width = -(-config.head_dim // BLOCK) * BLOCK
         heads = (config.num_hidden_layers, config.num_key_value_heads)
-        self.keys = torch.empty((*heads, width, self._capacity), dtype=torch.float16)
-        self.values = torch.empty((*heads, self._capacity, width), dtype=torch.float16)
+        blocks = self._capacity // BLOCK
+        self.keys = torch.empty((*heads, blocks, width, BLOCK), dtype=torch.float16)
+        self.values = torch.empty((*heads, width // BLOCK, self._capacity, BLOCK), dtype=torch.float16)
         self._length = 0
 
     @classmethod
@@ -62,8 +65,12 @@ class KernelCache:
         """Take over what another form of the same network has read."""
         made = cls(config, read.capacity)
         keys, values = read.held()
-        made.keys[:, :, : config.head_dim, : read.length] = keys[:, 0].transpose(-1, -2)
-        made.values[:, :, : read.length, : config.head_dim] = values[:, 0]
+        room = (0, made.keys.shape[-2] - config.head_dim, 0, made.capacity - read.length)
+        heads, width = made.keys.shape[:2], made.keys.shape[-2]
+        padded = F.pad(keys[:, 0].half(), room)
+        made.keys.copy_(padded.view(*heads, -1, BLOCK, width).transpose(-1, -2))
+        padded = F.pad(values[:, 0].half(), room)
+        made.values.copy_(padded.view(*heads, made.capacity, -1, BLOCK).transpose(2, 3))
         made._length = read.length
         return made
 
@@ -112,6 +119,7 @@ class KernelDecoder:
         """Whatever the kernels read by address and must therefore outlive them."""
         self._arena = Arena(_arena_bytes(transformer, bits))
         self._shape = self._describe(transformer, bits)
+        self.threads = threads
         self._decoder: int | None = library.midfill_open(ctypes.byref(self._shape), threads)
 
     def __del__(self) -> None:
@@ -121,7 +129,13 @@ class KernelDecoder:
     @property
     def path(self) -> str:
         """What runs it, with the instruction set."""
-        return f"C++ kernels ({self._library.midfill_level().decode()})"
+        return f"C++ kernels ({level(self._library)})"
+
+    def use_threads(self, threads: int) -> None:
+        """Compute with this many threads from now on."""
+        self._library.midfill_close(self._decoder)
+        self.threads = threads
+        self._decoder = self._library.midfill_open(ctypes.byref(self._shape), threads)
 
     def parameter_count(self) -> int:
         """Return the number of parameters; tied embeddings count once."""
@@ -197,7 +211,7 @@ class KernelDecoder:
         values, scales = pack(quantized)
         return _Matrix(
             weights=self._arena.put(values), scales=self._arena.put(scales),
-            bias=self._floats(torch.cat(biases)) if biases else None,
+            bias=self._floats(torch.cat([*biases])) if biases else None,
             rows=quantized.values.shape[0], columns=quantized.columns, bits=bits,
         )  # fmt: skip
 
@@ -238,4 +252,3 @@ def _declare(library: ctypes.CDLL) -> None:
     library.midfill_close.argtypes, library.midfill_close.restype = [pointer], None
     library.midfill_read.argtypes = [pointer, pointer, number, number, pointer, number, pointer]
     library.midfill_read.restype = None
-    library.midfill_level.argtypes, library.midfill_level.restype = [], ctypes.c_char_p

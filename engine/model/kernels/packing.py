@@ -21,7 +21,8 @@ class Arena:
 
     def __init__(self, size: int) -> None:
         """Allocate `size` bytes; the sum of what will be put, each rounded up to 64."""
-        self._memory = mmap.mmap(-1, max(size, 1))
+        # Private, because shared memory gets no huge pages.
+        self._memory = mmap.mmap(-1, max(size, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         if hasattr(mmap, "MADV_HUGEPAGE"):
             self._memory.madvise(mmap.MADV_HUGEPAGE)
         self._bytes = np.frombuffer(self._memory, dtype=np.uint8)

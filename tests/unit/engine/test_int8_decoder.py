@@ -1,0 +1,39 @@
+import pytest
+import torch
+
+from engine.model.int8_decoder import Int8Decoder
+from tests.support.tiny_shapes import SHAPES, ids, network, relative_error
+
+TOLERANCE = 0.05
+"""Of all logits together, relative; torch has one scale for a whole row of weights, and one for all activations."""
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_logits_are_those_of_the_reference_within_the_stated_tolerance(name):
+    config = SHAPES[name]
+    transformer, tokens = network(config), ids(config, 330)
+    decoder = Int8Decoder(transformer)
+    cache = decoder.new_cache(330)
+    ours = torch.cat([decoder.logits(piece, cache) for piece in tokens.split([270, 1, 8, 1, 50], dim=1)])
+    assert relative_error(ours, transformer.logits(tokens, transformer.new_cache(330))) < TOLERANCE
+
+
+def test_the_next_logits_are_the_last_of_all():
+    config = SHAPES["grouped_tied"]
+    decoder, tokens = Int8Decoder(network(config)), ids(config, 20)
+    last = decoder.next_logits(tokens, decoder.new_cache(20))
+    torch.testing.assert_close(last, decoder.logits(tokens, decoder.new_cache(20))[-1:], rtol=0.05, atol=0.05)
+
+
+def test_a_context_has_an_end():
+    config = SHAPES["grouped_tied"]
+    decoder = Int8Decoder(network(config))
+    cache = decoder.new_cache(config.max_position_embeddings + 1)
+    with pytest.raises(ValueError, match="context"):
+        decoder.next_logits(ids(config, config.max_position_embeddings + 1), cache)
+
+
+def test_sizes_are_stated_truly():
+    config = SHAPES["odd_sizes"]
+    decoder = Int8Decoder(network(config))
+    assert decoder.new_cache(100).memory_bytes == decoder.cache_bytes(100)
