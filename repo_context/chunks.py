@@ -42,23 +42,27 @@ def _units(root: Node, lines: Sequence[str], openings: set[int]) -> list[LineRan
     stack = [root]
     while stack:
         node = stack.pop()
-        first = node.start_point.row
         end, column = node.end_point
         if column:
             end += 1
-        start = max(first, covered)
-        end = min(end, total)
+        if end <= covered:
+            # The most frequent case, and a look at where the node starts costs as much as this one at its end.
+            continue
+        first, _ = node.start_point
+        start = max(covered, first)
+        if end > total:
+            end = total
         if end <= start:
             continue
         if end - first <= MAX_CHUNK_LINES:
             if start > covered:
-                units.extend(_paragraphs(lines, covered, start))
+                units += _paragraphs(lines, covered, start)
             units.append((start, end))
             covered = end
-        elif node.child_count:
+        elif children := node.children:
             if _starts_definition(node):
                 openings.add(start)
-            stack.extend(reversed(node.children))
+            stack += children[::-1]
         else:
             units.extend(_paragraphs(lines, covered, end))
             covered = end
@@ -91,12 +95,14 @@ def _paragraphs(lines: Sequence[str], start: int, end: int) -> list[LineRange]:
 def _pack(units: Sequence[LineRange], lines: Sequence[str], openings: Set[int] = frozenset()) -> list[LineRange]:
     """Join neighbours while they fit and none of `openings` lies between them, then trim blank lines at both ends."""
     packed: list[LineRange] = []
+    first = last = -MAX_CHUNK_LINES
     for start, end in units:
-        if packed and end - packed[-1][0] <= MAX_CHUNK_LINES and start not in openings:
-            packed[-1] = (packed[-1][0], end)
-        else:
-            packed.append((start, end))
-    return [trimmed for start, end in packed if (trimmed := _trim(lines, start, end))]
+        if end - first > MAX_CHUNK_LINES or start in openings:
+            packed.append((first, last))
+            first = start
+        last = end
+    packed.append((first, last))
+    return [trimmed for start, end in packed[1:] if (trimmed := _trim(lines, start, end))]
 
 
 def _trim(lines: Sequence[str], start: int, end: int) -> LineRange | None:

@@ -18,6 +18,7 @@ from repo_context.languages import family_of
 from repo_context.snippet import Cursor
 from repo_context.symbol_index import Located, SymbolIndex
 from repo_context.syntax import Definition, Import
+from repo_context.terms import used_names
 
 LINES_BEFORE = 10
 LINES_AFTER = 3
@@ -344,12 +345,8 @@ class _Lookup:
 
     def _owners(self, near: Mapping[str, Sequence[str]]) -> Iterator[Candidate]:
         """Yield the classes whose rare members the file uses: the nearer and the more of them, the better."""
-        row = self._cursor.prefix.count("\n")
-        distances = {member: 0 for used in near.values() for member in used}
-        for name, rows in self._symbols.references_in(self._cursor.path).items():
-            distance = min(abs(row - used) for used in rows)
-            if distance <= MAX_ROWS:
-                distances.setdefault(name, distance)
+        distances = _distances(self._cursor)
+        distances.update((member, 0) for used in near.values() for member in used)
         nearest = sorted(distances, key=lambda name: distances[name])[:MAX_USES]
         weights = {name: 1 / (1 + distances[name] / 10) for name in nearest}
         for name, weight in self._hints.items():
@@ -512,6 +509,21 @@ class _Lookup:
 
     def _same_family(self, path: str) -> bool:
         return family_of(path) == family_of(self._cursor.path)
+
+
+def _distances(cursor: Cursor) -> dict[str, int]:
+    """Return name → how many lines from the cursor it is used, for names used within `MAX_ROWS` of it."""
+    distances: dict[str, int] = {}
+    before = "\n".join(cursor.prefix.rsplit("\n", MAX_ROWS + 1)[-MAX_ROWS - 1 :])
+    after = "\n".join(cursor.suffix.split("\n", MAX_ROWS + 1)[: MAX_ROWS + 1])
+    for names in (reversed(used_names(before)), used_names(after)):
+        distance = 0
+        for name in names:
+            if name == "\n":
+                distance += 1
+            elif distance < distances.get(name, MAX_ROWS + 1):
+                distances[name] = distance
+    return distances
 
 
 def _result_text(definition: Definition) -> str:

@@ -4,14 +4,14 @@ import hashlib
 import marshal
 import os
 import stat
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from itertools import starmap
 from typing import NamedTuple, TypeAlias
 
 from repo_context import syntax
-from repo_context.chunk_terms import ChunkTable, TermCounter
+from repo_context.chunk_terms import ChunkTable, Ints, TermCounter
 from repo_context.chunks import cut_lines
 from repo_context.errors import GrammarMissingError, ParseAbandonedError
 from repo_context.languages import Language, language_named
@@ -71,11 +71,12 @@ class FileRecord:
     digest: bytes
     """BLAKE2b of the content, 16 bytes."""
     definitions: tuple[Definition, ...]
-    references: Mapping[str, Sequence[int]]
     imports: tuple[Import, ...]
     packed: bytes
-    """Definitions, references and imports once more, as `pack_syntax` writes them."""
+    """Definitions, imports and packages once more, as `pack_syntax` writes them."""
     chunks: ChunkTable
+    names: Ints
+    """Numbers of the names that it uses, each once."""
     packages: tuple[str, ...] = ()
     """`FileSyntax.packages`."""
     unparsed: str = ""
@@ -146,17 +147,17 @@ def syntax_of_text(text: str, language: Language) -> FileSyntax:
 
 
 def pack_syntax(found: FileSyntax) -> bytes:
-    """Put all of a file's syntax but its chunks into bytes; `unpack_syntax` undoes it."""
+    """Put a file's definitions, imports and packages into bytes; `unpack_syntax` undoes it."""
     imports = [(item.module, list(map(tuple, item.names)), *item[2:]) for item in found.imports]
-    return marshal.dumps((list(map(tuple, found.definitions)), dict(found.references), imports, found.packages))
+    return marshal.dumps((list(map(tuple, found.definitions)), imports, found.packages))
 
 
 def unpack_syntax(packed: bytes) -> FileSyntax:
-    """Return what `pack_syntax` was given, without the chunks; the bytes must be known to be what it wrote."""
-    definitions, references, imports, packages = marshal.loads(packed)  # noqa: S302 -- from our own process, or checksummed
+    """Return what `pack_syntax` has written, no references and no chunks; the bytes must be known to be its own."""
+    definitions, imports, packages = marshal.loads(packed)  # noqa: S302 -- from our own process, or checksummed
     return FileSyntax(
         definitions=tuple(starmap(Definition, definitions)),
-        references=references,
+        references=None,
         imports=tuple(Import(module, tuple(starmap(ImportedName, names)), *rest) for module, names, *rest in imports),
         chunks=(),
         packages=packages,
@@ -194,10 +195,12 @@ def _parse_text(path: str, text: str, language: Language, mtime_ns: int, size: i
 
 def _count(files: Sequence[_Parsed | Skipped | Unchanged], counter: TermCounter) -> list[Result]:
     tables = counter.count([(file.lines, file.found.chunks) for file in files if isinstance(file, _Parsed)])
-    return [_record(file, next(tables)) if isinstance(file, _Parsed) else file for file in files]
+    return [_record(file, *next(tables), counter) if isinstance(file, _Parsed) else file for file in files]
 
 
-def _record(file: _Parsed, table: ChunkTable) -> FileRecord:
+def _record(file: _Parsed, table: ChunkTable, words: Ints, counter: TermCounter) -> FileRecord:
+    references = file.found.references
+    names = words if references is None else counter.number(references)
     return FileRecord(
         path=file.path,
         language=file.language,
@@ -205,11 +208,11 @@ def _record(file: _Parsed, table: ChunkTable) -> FileRecord:
         size=file.size,
         digest=file.digest,
         definitions=file.found.definitions,
-        references=file.found.references,
         imports=file.found.imports,
         packages=file.found.packages,
         packed=pack_syntax(file.found),
         chunks=table,
+        names=names,
         unparsed=file.unparsed,
     )
 
@@ -280,7 +283,7 @@ def _parse(text: str, lines: Sequence[str], language: Language) -> tuple[FileSyn
             return syntax.parse(text, language.grammar), ""
         except (GrammarMissingError, ParseAbandonedError) as error:
             unparsed = str(error)
-    plain = FileSyntax(definitions=(), references={}, imports=(), chunks=tuple(cut_lines(lines)))
+    plain = FileSyntax(definitions=(), references=frozenset(), imports=(), chunks=tuple(cut_lines(lines)))
     return plain, unparsed
 
 

@@ -5,9 +5,10 @@ files; nothing is executed and nothing outside the repository is looked at. An i
 nothing.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from repo_context.languages import language_of
+from repo_context.name_uses import NameUses
 from repo_context.resolvers import RESOLVERS, FileTable, ResolvedImport, Resolver, SourceFile, exported_names
 from repo_context.syntax import Definition, Import
 
@@ -17,9 +18,14 @@ __all__ = ["ImportGraph", "ResolvedImport", "depends_on"]
 class ImportGraph:
     """Which file of a repository imports which; files come and go one by one."""
 
-    def __init__(self, root_name: str = "") -> None:
-        """`root_name`: the root folder's own name, for a root that is itself a Python package."""
+    def __init__(self, root_name: str = "", uses: NameUses | None = None) -> None:
+        """Make an empty graph.
+
+        `root_name`: the root folder's own name, for a root that is itself a Python package. `uses`: which names files
+        use, told of a file before it is added here.
+        """
         self._table = FileTable(root_name)
+        self.uses = NameUses() if uses is None else uses
         self._resolvers: dict[type[Resolver], Resolver] = {}
         self._resolved: dict[str, tuple[ResolvedImport, ...]] = {}
         self._importers: dict[str, set[str]] = {}
@@ -33,9 +39,8 @@ class ImportGraph:
         *,
         packages: tuple[str, ...] = (),
         definitions: Iterable[Definition] = (),
-        references: Mapping[str, Sequence[int]] | None = None,
     ) -> None:
-        """Add or replace one file: its imports, and what the names that it gives and takes are found by."""
+        """Add or replace one file: its imports, and what the names that it gives are found by."""
         language = language_of(path)
         previous = self._table.files.get(path)
         file = SourceFile(
@@ -45,7 +50,7 @@ class ImportGraph:
             packages=packages,
             names=exported_names(definitions),
             takes=_taken_names(statements),
-            uses=references or {},
+            name_uses=self.uses,
         )
         self._table.put(file)
         if previous is None:
@@ -135,7 +140,8 @@ class ImportGraph:
             for path in list(self._readers.get(file.path, ())):
                 self._forget_one(path)
         if changed:
-            for path in [other.path for other in self._table.files.values() if _mentions(other, changed)]:
+            mentioning = [other.path for other in self._table.files.values() if not other.takes.isdisjoint(changed)]
+            for path in (*mentioning, *self.uses.paths_using(changed)):
                 self._forget_one(path)
 
     def _forget_one(self, path: str) -> None:
@@ -174,8 +180,3 @@ def _taken_names(statements: Sequence[Import]) -> frozenset[str]:
     names = {imported.name for statement in statements for imported in statement.names}
     names.update(statement.module.rpartition(".")[2] for statement in statements)
     return frozenset(names)
-
-
-def _mentions(file: SourceFile, names: Collection[str]) -> bool:
-    """Say whether a file uses or imports one of some names."""
-    return not (file.takes.isdisjoint(names) and file.uses.keys().isdisjoint(names))

@@ -27,7 +27,17 @@ class Grammar:
     function: str = "language"
     """The function in `module` that returns the grammar."""
     queries: tuple[str, ...]
-    """Names of files in `repo_context/queries`, without the extension; they are read as one query."""
+    """Names of files in `repo_context/queries`, without the extension; they are read as one query.
+
+    What follows a line `; References` finds the names that a file uses. Without such a part each of its words is one.
+    """
+    reach: int | None = None
+    """How far below the top of the tree definitions and imports start that are found at once; None: anywhere.
+
+    Deeper ones are those of classes in classes, and those that `deeper` finds. A shallow search is many times faster.
+    """
+    deeper: bytes | None = None
+    """Finds statements that may be definitions or imports below `reach`; a match ends with their first byte."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +51,15 @@ class Language:
     """None: files are searched as text, but not parsed."""
 
 
+_PYTHON = Grammar(
+    module="tree_sitter_python",
+    queries=("python",),
+    reach=4,
+    deeper=rb"(?m)^[ \t]+(?=(?:def|async|class|import|from|type)[ \t]).",
+)
+
 PARSED_LANGUAGES: tuple[Language, ...] = (
-    Language(name="python", comment="#", grammar=Grammar(module="tree_sitter_python", queries=("python",))),
+    Language(name="python", comment="#", grammar=_PYTHON),
     Language(
         name="javascript", comment="//", grammar=Grammar(module="tree_sitter_javascript", queries=("javascript",))
     ),
@@ -54,9 +71,9 @@ PARSED_LANGUAGES: tuple[Language, ...] = (
     Language(
         name="tsx",
         comment="//",
-        grammar=Grammar(module="tree_sitter_typescript", function="language_tsx", queries=("typescript", "tsx")),
+        grammar=Grammar(module="tree_sitter_typescript", function="language_tsx", queries=("typescript",)),
     ),
-    Language(name="java", comment="//", grammar=Grammar(module="tree_sitter_java", queries=("java",))),
+    Language(name="java", comment="//", grammar=Grammar(module="tree_sitter_java", queries=("java",), reach=5)),
     Language(name="go", comment="//", grammar=Grammar(module="tree_sitter_go", queries=("go",))),
     Language(name="rust", comment="//", grammar=Grammar(module="tree_sitter_rust", queries=("rust",))),
     Language(name="c", comment="//", grammar=Grammar(module="tree_sitter_c", queries=("c",))),
@@ -74,7 +91,7 @@ PARSED_LANGUAGES: tuple[Language, ...] = (
     Language(name="scala", comment="//", grammar=Grammar(module="tree_sitter_scala", queries=("scala",))),
     Language(name="lua", comment="--", grammar=Grammar(module="tree_sitter_lua", queries=("lua",))),
     # The code cells of a notebook (`repo_context.notebook`), which are Python.
-    Language(name="jupyter", comment="#", grammar=Grammar(module="tree_sitter_python", queries=("python",))),
+    Language(name="jupyter", comment="#", grammar=_PYTHON),
 )
 """Languages whose definitions, references and imports are read."""
 
@@ -292,10 +309,25 @@ def load_grammar(grammar: Grammar) -> TreeSitterLanguage:
         ) from error
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queries:
+    """What is looked for in a tree."""
+
+    structure: Query
+    """Definitions and imports."""
+    references: Query | None
+    """Names used; None where each word of a file counts as one."""
+
+
 @cache
-def load_query(grammar: Grammar) -> Query:
-    """Compile our query for a grammar once per process; raises like `load_grammar`."""
-    return Query(load_grammar(grammar), query_source(grammar))
+def load_query(grammar: Grammar) -> Queries:
+    """Compile our queries for a grammar once per process; raises like `load_grammar`."""
+    language = load_grammar(grammar)
+    structure, _, references = query_source(grammar).partition("; References")
+    return Queries(
+        structure=Query(language, structure),
+        references=Query(language, f";{references}") if references else None,
+    )
 
 
 @cache

@@ -27,7 +27,7 @@ _Answer: TypeAlias = tuple["_Worker", bytes]
 def parse_files(jobs: Sequence[Job], counter: TermCounter) -> Generator[Result, None, None]:
     """Yield one result a job, in no particular order; closing the iterator ends the processes.
 
-    New terms get their numbers in `counter.vocabulary` as results are taken from the iterator.
+    New terms and names get their numbers in `counter` as results are taken from the iterator.
     """
     if len(jobs) < IN_PROCESS_BELOW:
         for job in jobs:
@@ -149,7 +149,7 @@ def _read_answer(answer: _Answer | Job | Skipped | BaseException, counter: TermC
         yield from record_files([answer], counter)
     else:
         worker, message = answer
-        yield from worker.reader.read(message, counter.vocabulary)
+        yield from worker.reader.read(message, counter)
 
 
 class _Worker:

@@ -39,27 +39,30 @@ def main() -> None:
     gc.disable()
     send(results, READY)
     counter = TermCounter({})
-    terms_sent = 0
+    terms_sent = names_sent = 0
     while (batch := receive(sys.stdin.buffer)) is not None:
         jobs = [Job(*fields) for fields in marshal.loads(batch)]  # noqa: S302 -- from our own parent
         answers = list(map(_to_wire, record_files(jobs, counter)))
-        # Terms go out once a process; after that both sides know them by their number.
+        # Terms and names go out once a process; after that both sides know them by their number.
         new_terms = list(islice(counter.vocabulary, terms_sent, None))
+        new_names = list(islice(counter.names, names_sent, None))
         terms_sent += len(new_terms)
-        send(results, marshal.dumps((new_terms, answers)))
+        names_sent += len(new_names)
+        send(results, marshal.dumps((new_terms, new_names, answers)))
 
 
 class AnswerReader:
-    """Reads the answers of one process, whose numbers of terms are its own."""
+    """Reads the answers of one process, whose numbers of terms and names are its own."""
 
     def __init__(self) -> None:
         self._terms: Ints = np.zeros(0, np.int32)
+        self._names: Ints = np.zeros(0, np.int32)
 
-    def read(self, message: bytes, vocabulary: dict[str, int]) -> Iterator[Result]:
-        """Yield the results of one batch, with terms by their numbers in `vocabulary`, to which new ones are added."""
-        new_terms, answers = marshal.loads(message)  # noqa: S302 -- from our own child, through our own pipe
-        numbers = [vocabulary.setdefault(term, len(vocabulary)) for term in new_terms]
-        self._terms = np.concatenate([self._terms, np.array(numbers, np.int32)])
+    def read(self, message: bytes, counter: TermCounter) -> Iterator[Result]:
+        """Yield the results of one batch, with terms and names by their numbers in `counter`, which learns new ones."""
+        new_terms, new_names, answers = marshal.loads(message)  # noqa: S302 -- from our own child, through our own pipe
+        self._terms = np.concatenate([self._terms, _numbers(new_terms, counter.vocabulary)])
+        self._names = np.concatenate([self._names, _numbers(new_names, counter.names)])
         for answer in answers:
             yield self._from_wire(*answer)
 
@@ -72,7 +75,7 @@ class AnswerReader:
             return Unchanged(path=path, mtime_ns=mtime_ns, size=size)
         path, language, mtime_ns, size, digest, packed, unparsed = fields
         found = unpack_syntax(packed)
-        starts, ends, pointers, term_ids, counts = (np.frombuffer(data, np.int32) for data in arrays)
+        starts, ends, pointers, term_ids, counts, names = (np.frombuffer(data, np.int32) for data in arrays)
         return FileRecord(
             path=path,
             language=language,
@@ -80,15 +83,19 @@ class AnswerReader:
             size=size,
             digest=digest,
             definitions=found.definitions,
-            references=found.references,
             imports=found.imports,
             packages=found.packages,
             packed=packed,
             chunks=ChunkTable(
                 starts=starts, ends=ends, pointers=pointers, term_ids=self._terms[term_ids], counts=counts
             ),
+            names=self._names[names],
             unparsed=unparsed,
         )
+
+
+def _numbers(new: Sequence[str], known: dict[str, int]) -> Ints:
+    return np.array([known.setdefault(word, len(known)) for word in new], np.int32)
 
 
 def _to_wire(result: Result) -> tuple[str, tuple[Any, ...], tuple[bytes, ...]]:
@@ -107,7 +114,7 @@ def _to_wire(result: Result) -> tuple[str, tuple[Any, ...], tuple[bytes, ...]]:
         result.packed,
         result.unparsed,
     )
-    arrays = (table.starts, table.ends, table.pointers, table.term_ids, table.counts)
+    arrays = (table.starts, table.ends, table.pointers, table.term_ids, table.counts, result.names)
     return "record", fields, tuple(array.tobytes() for array in arrays)
 
 

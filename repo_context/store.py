@@ -26,14 +26,14 @@ from pathlib import Path
 import numpy as np
 from platformdirs import user_cache_dir
 
-from repo_context.chunk_terms import ChunkTable
+from repo_context.chunk_terms import ChunkTable, Ints
 from repo_context.errors import CorruptIndexError, IndexFolderError
 from repo_context.file_record import FileRecord, Skipped, SkipReason, Unchanged, unpack_syntax
 from repo_context.languages import PARSED_LANGUAGES, query_source
 from repo_context.postings import Base
 from repo_context.syntax import FileSyntax
 
-FORMAT = 3
+FORMAT = 4
 """Raise it when what is stored, or how chunks and terms are cut, changes."""
 DATABASE = "index.sqlite"
 LOCK = "writer.lock"
@@ -45,9 +45,11 @@ CREATE TABLE generation (number INTEGER NOT NULL);
 CREATE TABLE files (
     id INTEGER PRIMARY KEY AUTOINCREMENT, path TEXT NOT NULL UNIQUE, mtime_ns INTEGER NOT NULL, size INTEGER NOT NULL,
     language TEXT NOT NULL, hash BLOB NOT NULL, unparsed TEXT NOT NULL, log_offset INTEGER NOT NULL,
-    log_length INTEGER NOT NULL, checksum INTEGER NOT NULL, syntax BLOB NOT NULL
+    log_length INTEGER NOT NULL, checksum INTEGER NOT NULL, syntax BLOB NOT NULL,
+    names BLOB NOT NULL
 );
 CREATE TABLE terms (first INTEGER PRIMARY KEY, terms TEXT NOT NULL);
+CREATE TABLE names (first INTEGER PRIMARY KEY, terms TEXT NOT NULL);
 CREATE TABLE skipped (
     path TEXT PRIMARY KEY, reason TEXT NOT NULL, mtime_ns INTEGER NOT NULL, size INTEGER NOT NULL
 ) WITHOUT ROWID;
@@ -73,7 +75,9 @@ class StoredFile:
     stamp: Stamp
     unparsed: str
     syntax: FileSyntax
-    """Without chunks."""
+    """Without chunks and references."""
+    names: Ints
+    """Numbers of the names that it uses."""
     table: ChunkTable | None
     """None for a file whose postings are in the base."""
 
@@ -94,7 +98,7 @@ class Store:
         self.folder = folder
         self._connection = connection
         self._lock = lock
-        self._terms_stored = 0
+        self._stored = {"terms": 0, "names": 0}
         self._generation = 0
         self._log_length = 0
 
@@ -129,7 +133,8 @@ class Store:
     def start_over(self, root: Path) -> None:
         """Throw away all that is stored."""
         self._connection.close()
-        self._terms_stored = self._log_length = self._generation = 0
+        self._stored = {"terms": 0, "names": 0}
+        self._log_length = self._generation = 0
         if self.writable:
             _delete_index(self.folder)
             self._connection = _open_for_writing(self.folder, root)
@@ -182,18 +187,11 @@ class Store:
 
     def vocabulary(self) -> dict[str, int]:
         """Return term → id."""
-        with _corruption_reported():
-            rows = self._connection.execute("SELECT first, terms FROM terms ORDER BY first").fetchall()
-            terms: list[str] = []
-            for first, text in rows:
-                if first != len(terms):
-                    raise CorruptIndexError("the index's vocabulary has holes")
-                terms.extend(text.split("\n"))
-        vocabulary = dict(zip(terms, range(len(terms)), strict=True))
-        if len(vocabulary) != len(terms):
-            raise CorruptIndexError("the index's vocabulary repeats itself")
-        self._terms_stored = len(terms)
-        return vocabulary
+        return self._words("terms")
+
+    def names(self) -> dict[str, int]:
+        """Return name → id, of the names that files use."""
+        return self._words("names")
 
     def files(self, base: Base | None) -> Iterator[StoredFile]:
         """Yield every file stored; `CorruptIndexError` when one cannot be trusted. `base` is what `base()` returned."""
@@ -201,30 +199,48 @@ class Store:
         with _corruption_reported():
             log = self._read_log()
             rows = self._connection.execute(
-                "SELECT id, path, mtime_ns, size, language, hash, unparsed, log_offset, log_length, checksum, syntax"
-                " FROM files ORDER BY id"
+                "SELECT id, path, mtime_ns, size, language, hash, unparsed, log_offset, log_length, checksum, syntax,"
+                " names FROM files ORDER BY id"
             )
-            for number, path, mtime_ns, size, language, digest, unparsed, offset, length, checksum, packed in rows:
-                if zlib.crc32(packed) != checksum:
+            for (
+                number,
+                path,
+                mtime_ns,
+                size,
+                language,
+                digest,
+                unparsed,
+                offset,
+                length,
+                checksum,
+                packed,
+                used,
+            ) in rows:
+                if zlib.crc32(used, zlib.crc32(packed)) != checksum:
                     raise CorruptIndexError(f"the index's copy of {path} fails its checksum")
+                names = np.frombuffer(used, "<i4")
+                if len(names) and int(names.max()) >= self._stored["names"]:
+                    raise CorruptIndexError(f"the index's copy of {path} uses names that it does not hold")
                 yield StoredFile(
                     id=number,
                     path=path,
                     stamp=Stamp(mtime_ns=mtime_ns, size=size, language=language, digest=digest),
                     unparsed=unparsed,
                     syntax=unpack_syntax(packed),
-                    table=None if number in based else _unpack(log[offset : offset + length], self._terms_stored),
+                    names=names,
+                    table=None if number in based else _unpack(log[offset : offset + length], self._stored["terms"]),
                 )
 
-    def write(self, records: Sequence[FileRecord], vocabulary: Mapping[str, int]) -> None:
-        """Add or replace files, all or none, with the terms that they brought."""
+    def write(self, records: Sequence[FileRecord], vocabulary: Mapping[str, int], names: Mapping[str, int]) -> None:
+        """Add or replace files, all or none, with the terms and names that they brought."""
         if not self.writable:
             return
         tables = [_pack(record.chunks) for record in records]
         offset = self._append_to_log(tables)
         with self._transaction() as connection:
             assert connection is not None
-            self._write_terms(connection, vocabulary)
+            self._write_words(connection, "terms", vocabulary)
+            self._write_words(connection, "names", names)
             rows = []
             for record, table in zip(records, tables, strict=True):
                 rows.append(_row(record, offset, len(table)))
@@ -295,22 +311,37 @@ class Store:
         if not self.writable:
             yield None
             return
-        stored_before = self._terms_stored
+        stored_before = dict(self._stored)
         try:
             with self._connection:
                 self._connection.execute("BEGIN IMMEDIATE")
                 yield self._connection
         except sqlite3.Error as error:
-            self._terms_stored = stored_before
+            self._stored = stored_before
             if _is_corruption(error):
                 raise CorruptIndexError(f"the index is damaged: {error}") from error
             raise _cannot_write(self.folder, error) from error
 
-    def _write_terms(self, connection: sqlite3.Connection, vocabulary: Mapping[str, int]) -> None:
-        new_terms = list(islice(vocabulary, self._terms_stored, None))
-        if new_terms:
-            connection.execute("INSERT INTO terms VALUES (?, ?)", (self._terms_stored, "\n".join(new_terms)))
-            self._terms_stored += len(new_terms)
+    def _words(self, table: str) -> dict[str, int]:
+        with _corruption_reported():
+            rows = self._connection.execute(f"SELECT first, terms FROM {table} ORDER BY first").fetchall()  # noqa: S608
+            words: list[str] = []
+            for first, text in rows:
+                if first != len(words):
+                    raise CorruptIndexError("the index's vocabulary has holes")
+                words.extend(text.split("\n"))
+        numbers = dict(zip(words, range(len(words)), strict=True))
+        if len(numbers) != len(words):
+            raise CorruptIndexError("the index's vocabulary repeats itself")
+        self._stored[table] = len(words)
+        return numbers
+
+    def _write_words(self, connection: sqlite3.Connection, table: str, words: Mapping[str, int]) -> None:
+        stored = self._stored[table]
+        new = list(islice(words, stored, None))
+        if new:
+            connection.execute(f"INSERT INTO {table} VALUES (?, ?)", (stored, "\n".join(new)))  # noqa: S608
+            self._stored[table] += len(new)
 
     def _append_to_log(self, tables: Sequence[bytes]) -> int:
         """Append tables and return where the first lies; what an earlier process left behind is overwritten."""
@@ -349,11 +380,12 @@ class Store:
 
 _INSERT = (
     "INSERT OR REPLACE INTO files (path, mtime_ns, size, language, hash, unparsed, log_offset, log_length, checksum,"
-    " syntax) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " syntax, names) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 
 
 def _row(record: FileRecord, offset: int, length: int) -> tuple[object, ...]:
+    names = record.names.astype("<i4", copy=False).tobytes()
     return (
         record.path,
         record.mtime_ns,
@@ -363,8 +395,9 @@ def _row(record: FileRecord, offset: int, length: int) -> tuple[object, ...]:
         record.unparsed,
         offset,
         length,
-        zlib.crc32(record.packed),
+        zlib.crc32(names, zlib.crc32(record.packed)),
         record.packed,
+        names,
     )
 
 

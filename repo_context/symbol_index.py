@@ -1,8 +1,9 @@
-"""Where each name of a repository is defined, and in which files it is used."""
+"""Where each name of a repository is defined, and in how many files it is used."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from repo_context.name_uses import NameUses
 from repo_context.syntax import Definition
 
 
@@ -15,42 +16,38 @@ class Located:
 
 
 class SymbolIndex:
-    """Names to definitions and uses over all files; files come and go one by one."""
+    """Names to definitions over all files; files come and go one by one."""
 
-    def __init__(self) -> None:
+    def __init__(self, uses: NameUses | None = None) -> None:
+        """`uses`: which names files use, kept up to date by whoever gave it."""
+        self._uses = NameUses() if uses is None else uses
         self._definitions: dict[str, tuple[Definition, ...]] = {}
-        self._references: dict[str, Mapping[str, Sequence[int]]] = {}
         self._defined_in: dict[str, list[str]] = {}
-        self._used_in: dict[str, list[str]] = {}
         self._named: dict[str, dict[str, list[Definition]]] = {}
         self._children: dict[str, dict[str, list[Definition]]] = {}
-        self._by_line: dict[str, dict[int, list[str]]] = {}
         self._total = 0
 
     def __len__(self) -> int:
         """The number of definitions."""
         return self._total
 
-    def add(self, path: str, definitions: tuple[Definition, ...], references: Mapping[str, Sequence[int]]) -> None:
+    def add(self, path: str, definitions: tuple[Definition, ...]) -> None:
         """Add or replace one file."""
         self.remove(path)
         self._definitions[path] = definitions
-        self._references[path] = references
         self._total += len(definitions)
-        for name in dict.fromkeys(definition.name for definition in definitions):
+        for name in {definition[0] for definition in definitions}:
             self._defined_in.setdefault(name, []).append(path)
-        for name in references:
-            self._used_in.setdefault(name, []).append(path)
 
     def remove(self, path: str) -> None:
         """Take one file out; nothing happens when it is not in."""
-        definitions = self._definitions.pop(path, ())
+        definitions = self._definitions.pop(path, None)
+        if definitions is None:
+            return
         self._named.pop(path, None)
         self._children.pop(path, None)
-        self._by_line.pop(path, None)
         self._total -= len(definitions)
         _forget(self._defined_in, {definition.name for definition in definitions}, path)
-        _forget(self._used_in, self._references.pop(path, {}), path)
 
     def definitions_in(self, path: str) -> tuple[Definition, ...]:
         """Return the definitions of a file in order of their lines."""
@@ -104,27 +101,9 @@ class SymbolIndex:
                 children.setdefault(definition.parent, []).append(definition)
         return children.get(parent, ())
 
-    def references_in(self, path: str) -> Mapping[str, Sequence[int]]:
-        """Return name → lines, 0-based, of everything that a file uses."""
-        return self._references.get(path, {})
-
-    def names_between(self, path: str, start: int, end: int) -> list[str]:
-        """Return the names that the lines from `start` up to `end` of a file use, in order of their lines."""
-        by_line = self._by_line.get(path)
-        if by_line is None:
-            by_line = self._by_line[path] = {}
-            for name, lines in self._references.get(path, {}).items():
-                for line in lines:
-                    by_line.setdefault(line, []).append(name)
-        return [name for line in range(start, end) for name in by_line.get(line, ())]
-
-    def uses_of(self, name: str) -> list[tuple[str, Sequence[int]]]:
-        """Return (path, lines) of every file that uses a name, in order of path."""
-        return [(path, self._references[path][name]) for path in sorted(self._used_in.get(name, ()))]
-
     def files_using(self, name: str) -> int:
-        """Return how many files use a name."""
-        return len(self._used_in.get(name, ()))
+        """Return how many files use a name beside those that define it."""
+        return max(self._uses.files_using(name) - self.files_defining(name), 0)
 
 
 def _has_body(definition: Definition) -> bool:

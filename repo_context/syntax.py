@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
@@ -66,8 +66,8 @@ class FileSyntax:
 
     definitions: tuple[Definition, ...]
     """In order of their start."""
-    references: Mapping[str, Sequence[int]]
-    """Name used (called, inherited from, taken as a type or a member) → its lines, 0-based, ascending."""
+    references: frozenset[str] | None
+    """Names used: called, inherited from, taken as a type or a member; None: each word of the file may be one."""
     imports: tuple[Import, ...]
     chunks: tuple[LineRange, ...]
     packages: tuple[str, ...] = ()
@@ -81,22 +81,18 @@ def parse(source: str, grammar: Grammar) -> FileSyntax:
 
     >>> from repo_context.languages import language_named
     >>> result = parse("from a import b\ndef f(x): return b(x)\n", language_named("python").grammar)
-    >>> [definition.signature for definition in result.definitions], dict(result.references)
-    (['def f(x):'], {'b': (1,)})
+    >>> [definition.signature for definition in result.definitions], result.imports[0].module
+    (['def f(x):'], 'a')
     """
     encoded = source.encode("utf-8", "surrogatepass")
     lines = source.split("\n")
-    tree, matches = _run(encoded, grammar)
+    tree = _parse_tree(encoded, grammar)
     found: dict[int, _Found] = {}
-    references: dict[str, list[int]] = {}
     imports: dict[tuple[int, int], _ImportParts] = {}
     trees: dict[int, _Captures] = {}
     packages: list[Node] = []
-    for pattern, captures in matches:
-        if "reference" in captures:
-            for node in captures["reference"]:
-                references.setdefault(_text(node, encoded), []).append(node.start_point.row)
-        elif "name" in captures:
+    for pattern, captures in _matches(tree, encoded, grammar):
+        if "name" in captures:
             _collect_definition(found, pattern, captures, encoded)
         elif "import.tree" in captures:
             place = captures["import.tree"][0].start_byte
@@ -109,8 +105,8 @@ def parse(source: str, grammar: Grammar) -> FileSyntax:
     for tree_captures in trees.values():
         _collect_tree(imports, tree_captures, encoded)
     return FileSyntax(
-        definitions=_definitions(found.values(), encoded, lines),
-        references={name: tuple(sorted(set(rows))) for name, rows in references.items()},
+        definitions=_definitions(found.values(), encoded),
+        references=_references(tree, encoded, grammar),
         imports=tuple(imports[key].build() for key in sorted(imports)),
         chunks=tuple(cut_tree(tree.root_node, lines)),
         packages=_package_names(packages, encoded) if packages else (),
@@ -119,6 +115,8 @@ def parse(source: str, grammar: Grammar) -> FileSyntax:
 
 class _Found(NamedTuple):
     node: Node
+    start: int
+    end: int
     name: str
     kind: str
     parent: str
@@ -143,8 +141,8 @@ _Captures: TypeAlias = Mapping[str, list[Node]]
 _Matches: TypeAlias = list[tuple[int, dict[str, list[Node]]]]
 
 
-def _run(encoded: bytes, grammar: Grammar) -> tuple[Tree, _Matches]:
-    """Parse and query within the time limit."""
+def _parse_tree(encoded: bytes, grammar: Grammar) -> Tree:
+    """Parse within the time limit."""
     deadline = time.thread_time() + MAX_PARSE_SECONDS
     calls = 0
     overdue = False
@@ -159,12 +157,40 @@ def _run(encoded: bytes, grammar: Grammar) -> tuple[Tree, _Matches]:
 
     parser = Parser(load_grammar(grammar))
     try:
-        tree = parser.parse(lambda offset, _: encoded[offset : offset + 65536], progress_callback=check)
+        return parser.parse(lambda offset, _: encoded[offset : offset + 65536], progress_callback=check)
     except ValueError as error:
         message = f"parsing took more than {MAX_PARSE_SECONDS:g} s" if overdue else "the parser failed"
         raise ParseAbandonedError(message) from error
+
+
+def _matches(tree: Tree, encoded: bytes, grammar: Grammar) -> _Matches:
+    """Return definitions and imports, those within the grammar's reach of the top, and what its `deeper` leads to."""
     # A progress callback here crashes tree-sitter 0.26.1; the match limit keeps a query's time linear instead.
-    return tree, QueryCursor(load_query(grammar), match_limit=4096).matches(tree.root_node)
+    cursor = QueryCursor(load_query(grammar).structure, match_limit=MATCH_LIMIT)
+    root = tree.root_node
+    if grammar.reach is None:
+        return cursor.matches(root)
+    cursor.set_max_start_depth(grammar.reach)
+    matches = cursor.matches(root)
+    if grammar.deeper is None:
+        return matches + _inside_classes(cursor, matches)
+    seen = {node.start_byte for _, captures in matches for nodes in captures.values() for node in nodes}
+    cursor.set_max_start_depth(2)
+    for statement in re.finditer(grammar.deeper, encoded):
+        start = statement.end() - 1
+        first = root.descendant_for_byte_range(start, start + 1) if start not in seen else None
+        if first is not None and first.parent is not None:
+            matches += cursor.matches(first.parent)
+    return matches
+
+
+def _references(tree: Tree, encoded: bytes, grammar: Grammar) -> frozenset[str] | None:
+    query = load_query(grammar).references
+    if query is None:
+        return None
+    nodes = QueryCursor(query, match_limit=MATCH_LIMIT).captures(tree.root_node).get("reference", ())
+    names = {encoded[node.start_byte : node.end_byte] for node in nodes}
+    return frozenset([name.decode("utf-8", "replace") for name in names])
 
 
 def _text(node: Node, encoded: bytes) -> str:
@@ -182,19 +208,20 @@ def _collect_definition(found: dict[int, _Found], pattern: int, captures: _Captu
     parent = _text(captures["parent"][0], encoded) if "parent" in captures else ""
     text = _text(name, encoded)
     if len(text) <= 200:
-        found[name.start_byte] = _Found(captures[label][0], text, label.partition(".")[2], parent, pattern)
+        node = captures[label][0]
+        kind = label.partition(".")[2]
+        found[name.start_byte] = _Found(node, node.start_byte, node.end_byte, text, kind, parent, pattern)
 
 
-def _definitions(found: Iterable[_Found], encoded: bytes, lines: Sequence[str]) -> tuple[Definition, ...]:
+def _definitions(found: Iterable[_Found], encoded: bytes) -> tuple[Definition, ...]:
     """Order what was found, give each its parent by nesting, and drop scopes that define nothing themselves."""
     result: list[Definition] = []
     around: list[tuple[int, str, str]] = []
     previous = (-1, -1)
-    for item in sorted(found, key=lambda item: (item.node.start_byte, -item.node.end_byte, item.pattern)):
-        node = item.node
-        while around and around[-1][0] <= node.start_byte:
+    for item in sorted(found, key=lambda item: (item.start, -item.end, item.pattern)):
+        while around and around[-1][0] <= item.start:
             around.pop()
-        extent = (node.start_byte, node.end_byte)
+        extent = (item.start, item.end)
         if extent == previous and around:
             # `int a, b;` defines two things side by side.
             around.pop()
@@ -205,31 +232,51 @@ def _definitions(found: Iterable[_Found], encoded: bytes, lines: Sequence[str]) 
             parent = item.parent.rpartition("::")[2].partition("<")[0]
         elif kind == "function" and parent_kind in _MEMBER_OWNERS:
             kind = "method"
-        around.append((node.end_byte, item.name, item.kind or "class"))
+        around.append((item.end, item.name, item.kind or "class"))
         if not item.kind:
             continue
-        end = node.end_point.row + (1 if node.end_point.column else 0)
-        signature = _signature(node, encoded, lines)
-        result.append(Definition(item.name, kind, node.start_point.row, end, signature, parent))
+        row = item.node.start_point.row
+        end, column = item.node.end_point
+        signature = _signature(item, encoded)
+        result.append(Definition(item.name, kind, row, end + (column > 0), signature, parent))
     return tuple(result)
 
 
+def _inside_classes(cursor: QueryCursor, matches: _Matches) -> _Matches:
+    """Return what classes hold that lie so deep that they alone were reached; classes in them are looked into too."""
+    found: _Matches = []
+    bounds: list[int] = []
+    classes = [captures[key][0] for _, captures in matches for key in captures if key in _CLASSES]
+    for node in sorted(classes, key=lambda node: node.start_byte):
+        while bounds and bounds[-1] <= node.start_byte:
+            bounds.pop()
+        bounds.append(node.end_byte)
+        if len(bounds) == 3:
+            cursor.set_max_start_depth(CLASS_REACH)
+            inside = cursor.matches(node)
+            found += inside + _inside_classes(cursor, inside)
+    return found
+
+
+_CLASSES = frozenset({"definition.class", "definition.interface", "definition.enum"})
+CLASS_REACH = 4
+"""Members of a class, and members of the classes in it, start at most so far below it."""
+MATCH_LIMIT = 4096
 _MEMBER_OWNERS = frozenset({"class", "interface", "enum"})
 
 
-def _signature(node: Node, encoded: bytes, lines: Sequence[str]) -> str:
+def _signature(item: _Found, encoded: bytes) -> str:
     """Return the source from the start of the definition's line up to its body, white space collapsed."""
-    body = node.child_by_field_name("body")
-    row, column = node.start_point
-    if body is not None:
-        text = encoded[node.start_byte : body.start_byte].decode("utf-8", "replace")
-    else:
-        end = encoded.find(b"\n", node.start_byte, node.end_byte)
-        text = encoded[node.start_byte : end if end >= 0 else node.end_byte].decode("utf-8", "replace")
-    before = lines[row].encode("utf-8", "surrogatepass")[:column].decode("utf-8", "replace").lstrip()
+    body = item.node.child_by_field_name("body")
+    end = body.start_byte if body is not None else encoded.find(b"\n", item.start, item.end)
+    text = encoded[item.start : end if end >= 0 else item.end].decode("utf-8", "replace")
+    before = encoded[encoded.rfind(b"\n", 0, item.start) + 1 : item.start].decode("utf-8", "replace").lstrip()
     if before and len(before) <= 40 and not _ENDS_STATEMENT.search(before):
         text = before + text
-    return _shortened(_LOOSE.sub(r"\1\2", " ".join(text.split())))
+    signature = " ".join(text.split())
+    if "( " in signature or "[ " in signature or " )" in signature or " ]" in signature:
+        signature = _LOOSE.sub(r"\1\2", signature)
+    return _shortened(signature)
 
 
 _LOOSE = re.compile(r"([(\[]) |,? ([)\]])")

@@ -3,6 +3,7 @@
 import re
 
 _WORD = re.compile(r"[^\W\d]\w*")
+_USED = re.compile(r"\n|(?<=[.>:@])[^\W\d]\w*|[^\W\d]\w*(?=[(<!])|\b[A-Z]\w*")
 _PART = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|[^\W\d_A-Za-z]+")
 
 
@@ -15,6 +16,15 @@ def words_of(text: str) -> list[str]:
     return _WORD.findall(text)
 
 
+def used_names(text: str) -> list[str]:
+    r"""Return the names that a text calls, reads as members or takes as types, and its line ends, in order.
+
+    >>> used_names("total = order.sum(Rate)\nreturn x")
+    ['sum', 'Rate', '\n']
+    """
+    return _USED.findall(text)
+
+
 def terms_of_word(word: str) -> tuple[str, ...]:
     """Return the terms of one word: itself in lower case, then its parts of two letters or more.
 
@@ -23,6 +33,8 @@ def terms_of_word(word: str) -> tuple[str, ...]:
     >>> terms_of_word("path")
     ('path',)
     """
+    if word.islower() and word.isascii() and word.isalpha():
+        return (word,)
     parts = _PART.findall(word)
     if len(parts) < 2:
         bare = word.strip("_").lower()

@@ -11,6 +11,7 @@ from posixpath import normpath
 from typing import Protocol, TypeVar
 
 from repo_context.languages import language_of
+from repo_context.name_uses import NameUses
 from repo_context.syntax import Definition, Import, ImportedName
 
 PACKAGE_FAMILIES: Mapping[str, str] = {
@@ -54,8 +55,12 @@ class SourceFile:
     """Names that it gives to other files."""
     takes: frozenset[str] = frozenset()
     """Names that its import statements mention."""
-    uses: Mapping[str, Sequence[int]] = field(default_factory=dict)
-    """`FileSyntax.references`."""
+    name_uses: NameUses = field(default_factory=NameUses)
+
+    @property
+    def uses(self) -> list[str]:
+        """The names that it uses, in alphabetical order."""
+        return self.name_uses.used_in(self.path)
 
 
 class Resolver(Protocol):
@@ -194,19 +199,18 @@ def grouped(statement: Import, targets: Iterable[tuple[ImportedName, str | None]
 
 
 def used_names(file: SourceFile | None, find: Callable[[str], str | None], package: str) -> list[ResolvedImport]:
-    """Resolve what a file uses without an import, by `find`; one import a file, at its first use."""
+    """Resolve what a file uses without an import, by `find`; one import a file, on the line -1: there is none."""
     if file is None:
         return []
-    by_target: dict[str, list[tuple[int, str]]] = {}
-    for name, rows in file.uses.items():
+    by_target: dict[str, list[ImportedName]] = {}
+    for name in file.uses:
         target = find(name)
         if target is not None and target != file.path:
-            by_target.setdefault(target, []).append((rows[0] if rows else 0, name))
-    found = []
-    for target, uses in by_target.items():
-        names = tuple(ImportedName(name, name) for _, name in sorted(uses))
-        found.append(ResolvedImport(target=target, statement=Import(package, names, "", False, min(uses)[0])))
-    return sorted(found, key=lambda item: (item.statement.line, item.target))
+            by_target.setdefault(target, []).append(ImportedName(name, name))
+    return [
+        ResolvedImport(target=target, statement=Import(package, tuple(by_target[target]), "", False, -1))
+        for target in sorted(by_target)
+    ]
 
 
 def nearest(candidates: Iterable[str], near: str) -> str | None:

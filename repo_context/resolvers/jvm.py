@@ -89,7 +89,7 @@ class JvmResolver:
         module = statement.module
         if self._table.has_package("jvm", module):
             file = self._table.files.get(path)
-            uses = file.uses if file else {}
+            uses = file.uses if file else []
             exported = self._table.exported("jvm", module)
             names = [name for name in uses if name in exported]
             found = grouped(statement, [(ImportedName(name, name), nearest(exported[name], path)) for name in names])

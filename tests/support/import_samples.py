@@ -7,8 +7,10 @@ from pathlib import Path
 from repo_context import notebook, syntax
 from repo_context.import_graph import ImportGraph
 from repo_context.languages import language_of
+from repo_context.name_uses import NameUses
 from repo_context.resolvers import is_settings_file
 from repo_context.syntax import FileSyntax
+from repo_context.terms import words_of
 
 GRAPHS = Path(__file__).parents[1] / "golden" / "repo_context" / "graphs"
 
@@ -62,9 +64,12 @@ def parsed(path: str, text: str) -> FileSyntax | None:
 
 def graph_of(files: dict[str, str]) -> ImportGraph:
     """Build the graph of a repository that is given as path → text."""
-    graph = ImportGraph()
+    uses = NameUses()
+    graph = ImportGraph(uses=uses)
     for path, text in files.items():
         found = parsed(path, text)
+        if found is not None:
+            uses.note(path, words_of(text) if found.references is None else found.references)
         if found is None:
             graph.add(path, ())
         else:
@@ -73,7 +78,6 @@ def graph_of(files: dict[str, str]) -> ImportGraph:
                 found.imports,
                 packages=found.packages,
                 definitions=found.definitions,
-                references=found.references,
             )
     graph.set_settings({path: text for path, text in files.items() if is_settings_file(path)})
     return graph

@@ -5,6 +5,7 @@ from repo_context.dependency_order import order_files
 from repo_context.import_graph import ImportGraph
 from repo_context.languages import language_of
 from repo_context.resolvers import is_settings_file
+from repo_context.terms import words_of
 
 
 def graph_of(files, root_name=""):
@@ -22,8 +23,8 @@ def add(graph, path, source):
         graph.add(path, ())
         return
     found = syntax.parse(source, language.grammar)
-    parts = {"packages": found.packages, "definitions": found.definitions, "references": found.references}
-    graph.add(path, found.imports, **parts)
+    graph.uses.note(path, words_of(source) if found.references is None else found.references)
+    graph.add(path, found.imports, packages=found.packages, definitions=found.definitions)
 
 
 def targets(files, path, **options):

@@ -24,7 +24,7 @@ from repo_context.repository import Repository
 @pytest.mark.parametrize("language", PARSED_LANGUAGES, ids=lambda language: language.name)
 def test_every_parsed_language_loads_its_grammar_and_its_query_fits(language):
     assert language.grammar is not None
-    assert load_query(language.grammar).pattern_count > 0
+    assert load_query(language.grammar).structure.pattern_count > 0
 
 
 def test_an_installation_misses_no_grammar():
@@ -101,7 +101,7 @@ def refuse(event, arguments):
 sys.addaudithook(refuse)
 from repo_context.languages import PARSED_LANGUAGES, load_query, missing_grammars
 assert missing_grammars() == ()
-print(sum(load_query(language.grammar).pattern_count for language in PARSED_LANGUAGES))
+print(sum(load_query(language.grammar).structure.pattern_count for language in PARSED_LANGUAGES))
 """
 
 
@@ -110,7 +110,7 @@ def test_every_grammar_loads_with_the_network_cut(tmp_path):
     command = [sys.executable, "-P", "-c", OFFLINE]
     environment = {**os.environ, "PYTHONPATH": str(root), "HOME": str(tmp_path)}
     answer = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
-    assert int(answer.stdout) > 300
+    assert int(answer.stdout) > 250
 
 
 def test_a_language_whose_grammar_is_missing_is_searched_as_text_and_reported(monkeypatch, tmp_path):

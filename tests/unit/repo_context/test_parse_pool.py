@@ -27,9 +27,9 @@ def test_every_job_has_one_result_in_this_process_or_in_others(tmp_path, count):
     assert names(results) == sorted(f"f{number}" for number in range(count))
 
 
-def plain(record, vocabulary):
-    """A record as values that compare, its terms as words."""
-    words = list(vocabulary)
+def plain(record, counter):
+    """A record as values that compare, its terms and names as words."""
+    words, known = list(counter.vocabulary), list(counter.names)
     table = record.chunks
     chunks = [
         (
@@ -40,15 +40,22 @@ def plain(record, vocabulary):
         for n, (start, end) in enumerate(zip(table.starts.tolist(), table.ends.tolist(), strict=True))
     ]
     rest = (record.path, record.language, record.mtime_ns, record.size, record.digest, record.unparsed, record.packed)
-    return *rest, record.definitions, {**record.references}, record.imports, record.packages, chunks
+    return (
+        *rest,
+        record.definitions,
+        sorted(known[number] for number in record.names),
+        record.imports,
+        record.packages,
+        chunks,
+    )
 
 
 def test_processes_and_this_process_record_the_same(tmp_path):
     many = jobs(tmp_path, 60)
     there_counter, here_counter = TermCounter({"from": 0, "before": 1}), TermCounter({})
-    apart = {result.path: plain(result, there_counter.vocabulary) for result in parse_files(many, there_counter)}
+    apart = {result.path: plain(result, there_counter) for result in parse_files(many, there_counter)}
     few = many[: IN_PROCESS_BELOW - 1]
-    here = {result.path: plain(result, here_counter.vocabulary) for result in parse_files(few, here_counter)}
+    here = {result.path: plain(result, here_counter) for result in parse_files(few, here_counter)}
     assert {path: apart[path] for path in here} == here
 
 

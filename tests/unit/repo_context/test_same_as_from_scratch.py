@@ -31,7 +31,7 @@ def state_of(repository):
         "files": [(file.path, file.language, file.size) for file in repository.files()],
         "edges": repository.depends_on(),
         "definitions": {file.path: repository.definitions_in(file.path) for file in repository.files()},
-        "uses": {name: index.symbols.uses_of(name) for name in ("load", "ship", "total", "Order")},
+        "uses": {name: index.symbols.files_using(name) for name in ("load", "ship", "total", "Order")},
         "scores": [(path, number, round(float(scores[slot]), 9)) for slot, path, number in index.text.alive_slots()],
         "hits": [
             (hit.path, hit.start_line, round(hit.score, 9))

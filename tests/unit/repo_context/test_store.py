@@ -22,16 +22,17 @@ def root(tmp_path):
     return folder
 
 
-def record(path="ü b/x.py", source=SOURCE, vocabulary=None):
-    counter = TermCounter({} if vocabulary is None else vocabulary)
+def record(path="ü b/x.py", source=SOURCE, vocabulary=None, names=None):
+    counter = TermCounter({} if vocabulary is None else vocabulary, names)
     return record_text(path, source, language_named("python"), counter, mtime_ns=7, size=9, digest=b"1" * 16)
 
 
 def fill(store, *files):
     """Store files, (path, source), and return their records."""
     vocabulary = store.vocabulary()
-    records = [record(path, source, vocabulary) for path, source in files or [("ü b/x.py", SOURCE)]]
-    store.write(records, vocabulary)
+    names = store.names()
+    records = [record(path, source, vocabulary, names) for path, source in files or [("ü b/x.py", SOURCE)]]
+    store.write(records, vocabulary, names)
     return records
 
 
@@ -43,6 +44,7 @@ def filled(root, folder, *files):
 
 def stored(store):
     store.vocabulary()
+    store.names()
     return list(store.files(store.base()))
 
 
@@ -61,7 +63,7 @@ def test_what_is_written_comes_back_equal(root, tmp_path):
     (found,) = stored(store)
     syntax = found.syntax
     assert (found.path, syntax.definitions, syntax.imports) == (expected.path, expected.definitions, expected.imports)
-    assert (syntax.references, syntax.packages) == (expected.references, expected.packages)
+    assert (found.names.tolist(), syntax.packages) == (expected.names.tolist(), expected.packages)
     assert same_table(found.table, expected.chunks)
     store.close()
 
@@ -77,8 +79,8 @@ def test_a_base_takes_the_place_of_the_log_and_holds_the_same(root, tmp_path):
     store = Store.open(tmp_path / "index", root)
     records = fill(store, ("a.py", SOURCE), ("b.py", "b = load(1)\n\n\nb"), ("empty.py", ""))
     compacted(store, *records)
-    late = record("late.py", "x = fresh\n", vocabulary := store.vocabulary())
-    store.write([late], vocabulary)
+    late = record("late.py", "x = fresh\n", vocabulary := store.vocabulary(), names := store.names())
+    store.write([late], vocabulary, names)
     store.close()
     assert sorted(entry.name for entry in (tmp_path / "index").glob("postings-*")) == ["postings-1", "postings-1.log"]
     store = Store.open(tmp_path / "index", root)
@@ -290,6 +292,7 @@ def test_a_reader_sees_one_state_while_another_process_writes(root, tmp_path):
     reader = Store.open(tmp_path / "index", root)
     with reader.reading():
         before = reader.vocabulary()
+        reader.names()
         fill(writer, ("late.py", "class Afterwards: pass\n"))
         assert [item.path for item in reader.files(reader.base())] == [record().path]
     assert len(reader.vocabulary()) > len(before)

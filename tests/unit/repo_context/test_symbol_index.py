@@ -1,3 +1,4 @@
+from repo_context.name_uses import NameUses
 from repo_context.symbol_index import SymbolIndex
 from repo_context.syntax import Definition
 
@@ -7,26 +8,26 @@ def definition(name, *, kind="function", start=0, end=1, parent=""):
 
 
 def test_names_are_found_where_they_are_defined_and_used():
-    index = SymbolIndex()
-    index.add("b.py", (definition("load"), definition("save", start=2, end=3)), {"print": (1, 4)})
-    index.add("a.py", (definition("load"),), {"save": (0,)})
+    uses = NameUses()
+    index = SymbolIndex(uses)
+    uses.note("b.py", ["print"])
+    index.add("b.py", (definition("load"), definition("save", start=2, end=3)))
+    index.add("a.py", (definition("load"),))
     assert [(found.path, found.definition.name) for found in index.definitions_of("load")] == [
         ("a.py", "load"),
         ("b.py", "load"),
     ]
-    assert index.uses_of("save") == [("a.py", (0,))]
     assert (len(index), index.files_defining("load"), index.files_using("print")) == (3, 2, 1)
 
 
 def test_a_file_that_is_replaced_or_removed_leaves_nothing_behind():
     index = SymbolIndex()
-    index.add("a.py", (definition("old"), definition("old")), {"gone": (1,)})
-    index.add("a.py", (definition("new"),), {"here": (2,)})
+    index.add("a.py", (definition("old"), definition("old")))
+    index.add("a.py", (definition("new"),))
     assert index.definitions_of("old") == []
-    assert index.uses_of("gone") == []
     index.remove("a.py")
     index.remove("a.py")
-    assert (len(index), index.definitions_of("new"), index.uses_of("here")) == (0, [], [])
+    assert (len(index), index.definitions_of("new")) == (0, [])
 
 
 def test_members_are_those_inside_a_class_and_those_that_name_it():
@@ -42,7 +43,6 @@ def test_members_are_those_inside_a_class_and_those_that_name_it():
             definition("left", kind="method", start=9, end=10, parent="Node"),
             definition("late", kind="method", start=11, end=12, parent="Tree"),
         ),
-        {},
     )
     assert [member.name for member in index.members_of("a", inside)] == ["grow", "late"]
     assert [member.name for member in index.members_of("a", outside)] == ["left"]
@@ -56,14 +56,6 @@ def test_a_nested_class_of_the_same_name_keeps_its_members_to_itself():
         definition("one", kind="method", start=1, end=2, parent="Builder"),
         definition("two", kind="method", start=6, end=7, parent="Builder"),
     )
-    index.add("a", (outer, members[0], nested, members[1]), {})
+    index.add("a", (outer, members[0], nested, members[1]))
     assert [member.name for member in index.members_of("a", outer)] == ["one"]
     assert [member.name for member in index.members_of("a", nested)] == ["two"]
-
-
-def test_the_names_that_some_lines_use_come_in_order_of_the_lines():
-    index = SymbolIndex()
-    index.add("a", (), {"late": (7,), "early": (2, 5), "outside": (1, 9)})
-    assert index.names_between("a", 2, 8) == ["early", "early", "late"]
-    index.add("a", (), {"new": (3,)})
-    assert index.names_between("a", 2, 8) == ["new"]
