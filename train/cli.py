@@ -15,6 +15,7 @@ from train import data_verb, tokenizer_verb
 from train.adapt import AdaptSettings, adapt
 from train.config import continued_recipe_names, load, load_continued, recipe_names
 from train.continued_run import continue_model
+from train.data.corpus import HOST, fetch_corpus, manifest_names, read_manifest
 from train.errors import RecipeError, TrainError
 from train.evaluate.verb import add_arguments as add_evaluate_arguments
 from train.metrics import Metric
@@ -42,6 +43,11 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     data_verb.add_parser(verbs)
     tokenizer_verb.add_parser(verbs)
+    corpus = verbs.add_parser("corpus", help="fetch the sources of a manifest, each at its commit or version")
+    corpus.add_argument("manifest", help=f"one of {', '.join(manifest_names())}, or a .toml file")
+    corpus.add_argument("--output", required=True, type=Path, help="the folder; training/* in it are sources for `run`")
+    corpus.add_argument("--host", default=HOST, help=f"where repositories are fetched from (default: {HOST})")
+    corpus.set_defaults(verb=_corpus)
     run = verbs.add_parser("run", help="train a model from folders of source, or go on where it stopped")
     run.add_argument("recipe", help=f"one of {', '.join(recipe_names())}, or a .toml file")
     run.add_argument(
@@ -112,6 +118,14 @@ def _mixture(arguments: argparse.Namespace) -> int:
         f"read {report.mode.value}; bits per token on {report.tokens:,} tokens: network {report.network:.3f}, ", end=""
     )
     print(f"n-gram cache {report.cache:.3f}, both {report.both:.3f}")
+    return 0
+
+
+def _corpus(arguments: argparse.Namespace) -> int:
+    sources = read_manifest(arguments.manifest)
+    with _progress() as (tell, _):
+        for folder in fetch_corpus(sources, arguments.output, host=arguments.host, tell=tell):
+            print(folder)
     return 0
 
 
