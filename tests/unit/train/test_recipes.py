@@ -52,6 +52,12 @@ def test_the_single_gpu_recipe_is_of_its_stated_size() -> None:
     assert 115e6 < network.parameter_count() < 135e6
 
 
+def test_the_default_models_weights_fit_the_repository_in_eight_bits() -> None:
+    with torch.device("meta"):
+        network = Transformer(_shape("default_gpu", 16_448))
+    assert 50e6 < network.parameter_count() < 62e6
+
+
 @pytest.mark.parametrize("name", recipe_names())
 def test_batches_can_be_shared_by_a_node(name: str) -> None:
     recipe = load(name)
