@@ -67,10 +67,17 @@ class Chat:
             PromptError: the template is broken, or has no room for a question.
         """
         text = self._render()
-        before, found, after = text.partition(_PLACEHOLDER)
-        if not found:
+        if _PLACEHOLDER not in text:
             raise PromptError("the model's chat_template leaves the question out; it cannot be asked")
-        return [*_parsed(before, tokenizer), *tokenizer.encode(question.strip()), *_parsed(after, tokenizer)]
+        marks = tokenizer.marks
+        pattern = "|".join(re.escape(mark) for mark in sorted(marks, key=len, reverse=True)) or "(?!)"
+        ids: list[int] = []
+        for piece in re.split(f"({pattern})", text):  # the template's marks are meant, the question's are not
+            if piece in marks:
+                ids.append(marks[piece])
+            elif piece:
+                ids += tokenizer.encode(piece.replace(_PLACEHOLDER, question.strip()))
+        return ids
 
     def end_ids(self, tokenizer: Tokenizer) -> tuple[int, ...]:
         """Return the ids that end an answer.
@@ -97,21 +104,6 @@ class Chat:
             )
         except TemplateError as error:
             raise PromptError(f"the model's chat_template cannot be used: {' '.join(str(error).split())}") from error
-
-
-def _parsed(text: str, tokenizer: Tokenizer) -> list[int]:
-    """Encode a template's own text, in which marks are meant."""
-    marks = tokenizer.marks
-    if not marks:
-        return tokenizer.encode(text)
-    pattern = "|".join(re.escape(mark) for mark in sorted(marks, key=len, reverse=True))
-    ids: list[int] = []
-    for piece in re.split(f"({pattern})", text):
-        if piece in marks:
-            ids.append(marks[piece])
-        elif piece:
-            ids += tokenizer.encode(piece)
-    return ids
 
 
 def _template(folder: Path, about: dict[str, Any]) -> str | None:

@@ -15,9 +15,11 @@ from typing import Any, Final
 
 from engine import paths
 from engine.errors import EngineError
+from engine.model_registry import RegisteredModel, find_model
 from lsp_server import VERSION, logs
 from lsp_server.index_process import child_environment
 from lsp_server.running_engines import running_engines
+from lsp_server.shared_engine import connect_model
 from repo_context.languages import missing_grammars
 from repo_context.store import default_index_folder
 
@@ -42,7 +44,7 @@ try:
     else:
         model = model_folder.read(folder, dtype=torch.bfloat16)
         settings = model.prompt_settings
-        answer |= {"held": f"{model.transformer.parameter_count() / 1e6:.2f} M parameters"}
+        answer |= {"held": f"{model.network.parameter_count() / 1e6:.2f} M parameters"}
     answer |= {"folder": str(folder), "context_length": settings.context_length, "format": settings.fim.name}
 except EngineError as error:
     answer |= {"problem": str(error)}
@@ -104,8 +106,17 @@ def _grammars() -> Finding:
                    problem="install midfill again: its grammars come with it" if missing else None)  # fmt: skip
 
 
-def _model(model: str) -> Iterator[Finding]:
-    probe = _probe(model)
+def _model(name: str) -> Iterator[Finding]:
+    try:
+        registered = find_model(name)
+    except EngineError as error:
+        yield Finding(what="model", value=name, problem=str(error))
+        return
+    if registered.is_remote:
+        yield asyncio.run(_server(registered))
+        return
+    model = name if registered.source == "default" else registered.source
+    probe = _probe(registered.source)
     if "crash" in probe:
         yield Finding(what="engine", value="cannot start", problem=f"{probe['crash']}; install midfill again")
         return
@@ -115,6 +126,17 @@ def _model(model: str) -> Iterator[Finding]:
         return
     shape = f"{probe['held']}, {probe['context_length']} tokens of context, {probe['format']} format"
     yield Finding(what="model", value=f"{model}: {shape}, in {probe['folder']}")
+
+
+async def _server(model: RegisteredModel) -> Finding:
+    try:
+        engine = await connect_model(model)
+    except EngineError as error:
+        return Finding(what="model", value=model.source, problem=str(error))
+    try:
+        return Finding(what="model", value=(await engine.status()).model)
+    finally:
+        await engine.close()
 
 
 def _probe(model: str) -> dict[str, Any]:
