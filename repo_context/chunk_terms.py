@@ -124,7 +124,8 @@ class _Words(dict[bytes, int]):
         vocabulary, names = self._vocabulary, self._known_names
         number = self[word] = len(self)
         text = word.decode("utf-8", "surrogatepass")
-        is_name = _NAME.fullmatch(text) is not None
+        # The expression decides; most words are plain enough for a question that is answered ten times as fast.
+        is_name = text.isidentifier() if text.isascii() else _NAME.fullmatch(text) is not None
         terms = terms_of_word(text) if is_name else terms_of(text)
         self._names.append(names.setdefault(text, len(names)) if is_name else -1)
         self._terms.extend([vocabulary.setdefault(term, len(vocabulary)) for term in terms])

@@ -291,8 +291,14 @@ def _read(absolute: str, limit: int) -> tuple[bytes | None, int]:
     """Read a regular file without following a link; (None, 0) when it is something else."""
     # Not blocking: between the scan and now, the name may have become a pipe that nobody writes to.
     descriptor = os.open(absolute, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
-    with os.fdopen(descriptor, "rb") as stream:
-        status = os.fstat(stream.fileno())
+    try:
+        status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             return None, 0
-        return stream.read(limit + 1), status.st_mtime_ns
+        # One call reads all, unless the file has grown; a file object would make room for as much as may ever be read.
+        content = os.read(descriptor, min(status.st_size, limit) + 1)
+        if status.st_size < len(content) <= limit:
+            content += os.read(descriptor, limit + 1 - len(content))
+        return content, status.st_mtime_ns
+    finally:
+        os.close(descriptor)

@@ -42,15 +42,7 @@ class Segment:
     @classmethod
     def of_tables(cls, tables: Sequence[tuple[int, ChunkTable]]) -> "Segment":
         """Build from tables of files, each with the slot of its first chunk."""
-        sizes = [len(table) for _, table in tables]
-        firsts = np.array([first for first, _ in tables], np.int64)
-        slots = np.repeat(firsts - np.cumsum(sizes) + sizes, sizes) + np.arange(sum(sizes))
-        lengths = _joined([np.diff(table.pointers) for _, table in tables])
-        return cls.of_postings(
-            _joined([table.term_ids for _, table in tables]),
-            np.repeat(slots, lengths),
-            _joined([table.counts for _, table in tables]),
-        )
+        return cls.of_postings(*postings_of(tables))
 
     @classmethod
     def of_postings(
@@ -180,6 +172,16 @@ class Base:
         if checksum != expected:
             raise CorruptIndexError("the index's postings fail their checksum")
         return cls(**arrays)
+
+
+def postings_of(tables: Sequence[tuple[int, ChunkTable]]) -> tuple[Ints, NDArray[np.int64], Ints]:
+    """Return terms, slots and counts of the postings of files, each given with the slot of its first chunk."""
+    sizes = [len(table) for _, table in tables]
+    firsts = np.array([first for first, _ in tables], np.int64)
+    slots = np.repeat(firsts - np.cumsum(sizes) + sizes, sizes) + np.arange(sum(sizes))
+    lengths = _joined([np.diff(table.pointers) for _, table in tables])
+    terms = _joined([table.term_ids for _, table in tables])
+    return terms, np.repeat(slots, lengths), _joined([table.counts for _, table in tables])
 
 
 _ARRAYS = tuple(field.name for field in fields(Base))

@@ -42,7 +42,7 @@ from repo_context.symbol_index import SymbolIndex
 from repo_context.syntax import Definition, Import
 from repo_context.text_index import TextIndex
 
-WRITE_EVERY = 256
+WRITE_EVERY = 1024
 """Files that one transaction stores: an interrupted indexing loses no more than these."""
 LINES_CACHED = 256
 """Files whose lines are kept in memory."""

@@ -134,7 +134,8 @@ class _ImportParts:
     wildcard: bool = False
 
     def build(self) -> Import:
-        return Import(self.module, tuple(dict.fromkeys(self.names)), self.alias, self.wildcard, self.line)
+        names = tuple(dict.fromkeys(self.names)) if self.names else ()
+        return Import(self.module, names, self.alias, self.wildcard, self.line)
 
 
 _Captures: TypeAlias = Mapping[str, list[Node]]
@@ -299,7 +300,12 @@ def _collect_import(imports: dict[tuple[int, int], _ImportParts], captures: _Cap
     node, module = _module_of(captures, encoded)
     if node is None or not module:
         return
-    parts = imports.setdefault((node.start_byte, 0), _ImportParts(module, node.start_point.row, []))
+    place = (node.start_byte, 0)
+    parts = imports.get(place)
+    if parts is None:
+        parts = imports[place] = _ImportParts(module, node.start_point.row, [])
+    if len(captures) == 1:
+        return
     alias = _text(captures["import.alias"][0], encoded) if "import.alias" in captures else ""
     if "import.name" in captures:
         # Where a broader pattern took the whole path for a module (Java's static imports), the one with names is right.

@@ -40,7 +40,7 @@ def terms_of_word(word: str) -> tuple[str, ...]:
         bare = word.strip("_").lower()
         whole = word.lower()
         return (whole,) if bare == whole or len(bare) < 2 else (whole, bare)
-    return (word.lower(), *(part.lower() for part in parts if len(part) > 1))
+    return (word.lower(), *[part.lower() for part in parts if len(part) > 1])
 
 
 def terms_of(text: str) -> list[str]:

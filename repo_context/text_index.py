@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rank_bm25 import BM25Okapi
 
 from repo_context.chunk_terms import ChunkTable, Ints
-from repo_context.postings import Base, Gathered, Segment
+from repo_context.postings import Base, Gathered, Segment, postings_of
 
 K1 = 1.5
 B = 0.75
@@ -136,7 +136,7 @@ class TextIndex:
 
     def compact(self) -> tuple[Base, list[str]]:
         """Make one base of all that is alive and rest on it; returns it with the paths of its files, in its order."""
-        self._settle()
+        terms, all_slots, counts = self._postings()
         paths = sorted(self._files)
         sizes = np.array([self._files[path].chunks for path in paths], np.int64)
         old_firsts = np.array([self._files[path].first for path in paths], np.int64)
@@ -144,17 +144,23 @@ class TextIndex:
         kept = np.repeat(old_firsts - firsts[:-1], sizes) + np.arange(int(firsts[-1]))
         moved = np.full(self._slots.used, -1, np.int64)
         moved[kept] = np.arange(len(kept))
-        slots = moved[_joined([segment.slots for segment in self._segments])]
+        slots = moved[all_slots]
         alive = slots >= 0
-        segment = Segment.of_postings(
-            _joined([segment.term_of_posting() for segment in self._segments])[alive],
-            slots[alive],
-            _joined([segment.counts for segment in self._segments])[alive],
-        )
+        segment = Segment.of_postings(terms[alive], slots[alive], counts[alive])
         lengths, starts, ends = self._slots.lengths[kept], self._slots.starts[kept], self._slots.ends[kept]
         base = Base.build(segment, firsts=firsts, lengths=lengths, starts=starts, ends=ends)
         self._rest_on(base, dict(enumerate(paths)))
         return base, paths
+
+    def _postings(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+        """Return terms, slots and counts of all postings, in no order: what comes in need not be sorted before."""
+        parts: list[tuple[NDArray[Any], ...]] = [
+            (segment.term_of_posting(), segment.slots, segment.counts) for segment in self._segments
+        ]
+        if self._unsettled:
+            parts.append(postings_of(self._unsettled))
+        terms, slots, counts = zip(*parts, strict=True) if parts else ((), (), ())
+        return _joined(terms), _joined(slots), _joined(counts)
 
     def rest_on(self, base: Base) -> None:
         """Take `base`, a mapped copy of what `compact` returned last, in its place, to free the memory of that."""
