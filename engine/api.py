@@ -6,6 +6,9 @@ from enum import Enum
 from pathlib import Path
 from typing import Protocol
 
+MAX_ALTERNATIVES = 8
+"""Completions of one request at most."""
+
 
 class Snippet(Protocol):
     """A piece of another file that goes in front of the prompt; `repo_context.snippet.Snippet` fits it."""
@@ -30,6 +33,17 @@ class Length(Enum):
     """Up to the end of the current line."""
     BLOCK = "block"
     """Several lines; ends at an end mark, at `max_tokens`, or where indentation falls below the cursor's line."""
+
+
+class BlankLines(Enum):
+    """What a blank line means to a completion of several lines."""
+
+    AUTO = "auto"
+    """It ends one whose next line is indented no deeper than the first; two blank lines end any."""
+    END = "end"
+    """The first one behind some text ends the completion."""
+    KEEP = "keep"
+    """Nothing: indentation alone ends the block."""
 
 
 class FinishReason(Enum):
@@ -64,6 +78,10 @@ class CompletionRequest:
     temperature: float = 0.0
     """0 is greedy."""
     seed: int = 0
+    alternatives: int = 1
+    """Completions wanted, at most `MAX_ALTERNATIVES`; the others begin with the next likeliest first tokens (or are
+    other samples), and those that say the same are left out."""
+    blank_lines: BlankLines = BlankLines.AUTO
     instruction: str | None = None
     """A question for an instruct model, in place of a completion: greedy, and nothing else but `max_tokens` counts."""
 
@@ -91,6 +109,8 @@ class Completion:
 
     The first may hold what a healed token writes of a text; a last one that wrote nothing is the decision to end.
     """
+    prompt_tokens_read: int = 0
+    """Those of the prompt's tokens that were not kept from an earlier request."""
     timings: Mapping[str, float] = field(default_factory=dict)
     """Milliseconds by hop: `queue`, `prompt`, `prefill`, `decode`."""
 
@@ -118,7 +138,7 @@ class Engine(Protocol):
     """What a caller may ask of any engine; all of it may raise `EngineError`."""
 
     def complete(self, request: CompletionRequest) -> AsyncIterator[Chunk | Completion]:
-        """Stream `Chunk`s and end with one `Completion`.
+        """Stream `Chunk`s and their `Completion`, then a `Completion` for each alternative asked for.
 
         Closing the iterator (or cancelling its consumer) aborts the work within one token.
         """

@@ -100,6 +100,11 @@ class CacheModel:
         self._file = file
         self._collection = collection
 
+    @property
+    def models(self) -> tuple[NgramModel, ...]:
+        """The n-gram models there are, the file's first."""
+        return (self._file,) if self._collection is None else (self._file, self._collection)
+
     def mix(self, context: Sequence[int], network: Floats, *, end_ids: Sequence[int]) -> Floats:
         """Return the next token's probabilities, float32 [vocabulary_size].
 

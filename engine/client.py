@@ -72,7 +72,8 @@ class EngineClient:
         message = {"type": "complete", "request": wire.request_to_json(request)}
         async with contextlib.aclosing(self._exchange(message)) as replies:
             async for reply in replies:
-                yield wire.answer_from_json(reply)
+                if reply.get("type") != "end":
+                    yield wire.answer_from_json(reply)
 
     async def learn(self, collection: str, files: Mapping[str, Path]) -> int:
         """Add or refresh files in a collection; return its tokens; see `engine.api.Engine`."""
@@ -164,7 +165,7 @@ class _Stream:
             self.finished = True
             raise _LostConnectionError("the engine process went away in mid-answer; the next request starts it again")
         self.answered = True
-        self.finished = message.get("type") != "chunk"
+        self.finished = message.get("type") not in ("chunk", "completion")
         if message.get("type") == "error":
             raise wire.error_from_json(message)
         return message

@@ -4,7 +4,9 @@ Works without the daemon, which wraps it; benchmarks and training call it in-pro
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 from pathlib import Path
@@ -12,8 +14,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from engine.api import Chunk, Completion, CompletionRequest, FinishReason
+from engine.api import Chunk, Completion, CompletionRequest, FinishReason, Length
 from engine.cache_model import CacheModel
+from engine.decoding.draft import AcceptanceRates, Drafter
+from engine.decoding.generate import MOST_CHECKED_AT_ONCE, KeptTokens, prefill_slices
 from engine.decoding.healing import Healing, Rewriting
 from engine.decoding.predictor import NetworkReading, Predictor
 from engine.decoding.prefix_cache import PrefixCache
@@ -41,6 +45,13 @@ class Source(Enum):
     BOTH = "both"
 
 
+class Drafting(Enum):
+    """Whether several tokens are guessed and checked at a time; what is written is the same."""
+
+    ON = "on"
+    OFF = "off"
+
+
 class Completer:
     """Answers completion requests with one model."""
 
@@ -51,6 +62,8 @@ class Completer:
         source: Source = Source.BOTH,
         find_collection: Callable[[str], NgramCollection | None] | None = None,
         prompt_tokens: int | None = None,
+        cache_bytes: int = 1 << 30,
+        drafting: Drafting = Drafting.ON,
     ) -> None:
         """Serve `model`.
 
@@ -59,6 +72,8 @@ class Completer:
             source: which probabilities are used.
             find_collection: finds the n-gram statistics of a collection by name.
             prompt_tokens: longest prompt; None is as long as the model's context allows.
+            cache_bytes: most memory for keys and values, but for those of the prompts being read.
+            drafting: whether to guess ahead.
         """
         self._model = model
         self._source = source
@@ -68,14 +83,20 @@ class Completer:
         self._end_ids = end_ids(model.prompt_settings.fim, model.tokenizer)
         self._healing = Healing(model.tokenizer)
         self._reads_to_the_cursor = not model.prompt_settings.mode.ends_between_tokens
-        weight = model.transformer.embed_tokens.weight
-        self._prefixes = PrefixCache(model.transformer.config, dtype=weight.dtype, device=weight.device)
+        self._prefixes = PrefixCache(model.network, memory_bytes=cache_bytes)
+        self._drafting = drafting
+        self._rates = AcceptanceRates()
         self._encode_block = lru_cache(4096)(model.tokenizer.encode)
+
+    @property
+    def cache_bytes(self) -> int:
+        """Bytes that keys and values take now."""
+        return self._prefixes.memory_bytes
 
     def complete(
         self, request: CompletionRequest, cancelled: Callable[[], bool] = lambda: False
     ) -> Iterator[Chunk | Completion]:
-        """Yield `Chunk`s and at last one `Completion`.
+        """Yield `Chunk`s and one `Completion`, then one more `Completion` for each alternative.
 
         Args:
             request: any text; lone surrogates are replaced.
@@ -85,56 +106,115 @@ class Completer:
         Raises:
             PromptError: the model's context is too short for any prompt.
         """
+        return (answer for answer in self.work(request, cancelled) if answer is not None)
+
+    def work(
+        self, request: CompletionRequest, cancelled: Callable[[], bool] = lambda: False
+    ) -> Iterator[Chunk | Completion | None]:
+        """Like `complete`, but also yield None after every slice of work that brought nothing to show.
+
+        Several of these may be taken turns with, on one thread. An iterator that is given up must be closed.
+        """
         if request.instruction is not None:
             yield from answer(self._model, request, cancelled)
             return
-        began = time.perf_counter()
-        prefix, suffix = _valid(request.prefix), _valid(request.suffix)
-        healed = self._healing.heal(prefix)
-        max_tokens = max(0, min(request.max_tokens, self._context_length // 4))
-        reserve = max_tokens + self._healing.longest_token  # at worst the first piece is spelled byte by byte
-        prompt = self._build_prompt(
-            request, prefix if self._reads_to_the_cursor else healed.prefix, suffix, reserve=reserve
-        )
-        predictor = self._predictor(request, prompt, healed.prefix, suffix, reserve=reserve, cancelled=cancelled)
-        built = time.perf_counter()
+        texts = set()
+        for rank in range(max(1, request.alternatives)):
+            completion = yield from self._write(request, rank, cancelled)
+            if rank == 0 or (completion.text and completion.text not in texts):
+                yield completion
+            texts.add(completion.text)
+            if completion.finish_reason is FinishReason.CANCELLED:
+                return
 
+    def prepare(self, request: CompletionRequest, cancelled: Callable[[], bool]) -> Iterator[None]:
+        """Read the prompt of a request that is likely to come, a slice at a time; nothing is written."""
+        if self._source is Source.CACHE or request.instruction is not None:
+            return
+        cursor = self._cursor(request)
+        with self._kept(request, cursor) as kept:
+            assert kept is not None
+            for _ in prefill_slices(self._model.network, kept, cursor.prompt.ids, leave=MOST_CHECKED_AT_ONCE):
+                yield
+                if cancelled():
+                    return
+
+    def _write(
+        self, request: CompletionRequest, rank: int, cancelled: Callable[[], bool]
+    ) -> Generator[Chunk | None, None, Completion]:
+        """Write one text, streamed if it is the first of its request."""
+        began = time.perf_counter()
+        cursor = self._cursor(request)
         finish_reason: FinishReason | None = None
         texts: list[str] = []
         scores: list[tuple[int, float]] = []
         length = 0
-        for step in write(
-            predictor,
-            rewriting=Rewriting(healed.removed, self._healing, self._model.tokenizer, self._end_ids),
-            stop=stop_for(request.length, prefix=prefix, suffix=suffix),
-            choose=with_temperature(request.temperature, seed=request.seed),
-            end_ids=self._end_ids,
-            max_tokens=max_tokens,
-            cancelled=cancelled,
-        ):
-            finish_reason = step.finish_reason
-            length += len(step.text)
-            if step.log_probability is not None:
-                scores.append((length, step.log_probability))
-            if step.text:
+        with self._kept(request, cursor) as kept:
+            predictor = self._predictor(request, cursor, kept)
+            built = time.perf_counter()
+            waited = 0.0
+            for step in write(
+                predictor,
+                rewriting=Rewriting(cursor.removed, self._healing, self._model.tokenizer, self._end_ids),
+                stop=stop_for(
+                    request.length, prefix=cursor.prefix, suffix=cursor.suffix, blank_lines=request.blank_lines
+                ),
+                choose=with_temperature(request.temperature, seed=request.seed + rank),
+                end_ids=self._end_ids,
+                max_tokens=cursor.max_tokens,
+                cancelled=cancelled,
+                rank=rank if request.temperature <= 0 else 0,
+            ):
+                finish_reason = step.finish_reason
+                length += len(step.text)
+                if step.log_probability is not None:
+                    scores.append((length, step.log_probability))
                 texts.append(step.text)
-                yield Chunk(text=step.text)
+                paused = time.perf_counter()
+                yield Chunk(text=step.text) if step.text and rank == 0 else None
+                waited += time.perf_counter() - paused
         assert finish_reason is not None
-        ended = time.perf_counter()
-        yield Completion(
+        decode = time.perf_counter() - built - predictor.prefill_seconds - waited
+        return Completion(
             text="".join(texts),
             finish_reason=finish_reason,
-            prompt_tokens=len(prompt.ids),
+            prompt_tokens=len(cursor.prompt.ids),
             new_tokens=len(scores),
             mean_log_probability=float(np.mean([score for _, score in scores])) if scores else 0.0,
-            snippets_used=prompt.snippets_used,
+            snippets_used=cursor.prompt.snippets_used,
             token_scores=tuple(scores),
-            timings=_milliseconds(
-                prompt=built - began,
-                prefill=predictor.prefill_seconds,
-                decode=ended - built - predictor.prefill_seconds,
-            ),
+            prompt_tokens_read=predictor.tokens_read,
+            timings=_milliseconds(prompt=built - began, prefill=predictor.prefill_seconds, decode=decode),
         )
+
+    def _cursor(self, request: CompletionRequest) -> "_Cursor":
+        prefix, suffix = _valid(request.prefix), _valid(request.suffix)
+        healed = self._healing.heal(prefix)
+        max_tokens = max(0, min(request.max_tokens, self._context_length // 4))
+        reserve = max_tokens + self._healing.longest_token  # at worst the first piece is spelled byte by byte
+        read = prefix if self._reads_to_the_cursor else healed.prefix
+        return _Cursor(
+            prefix=prefix,
+            healed=healed.prefix,
+            removed=healed.removed,
+            suffix=suffix,
+            max_tokens=max_tokens,
+            reserve=reserve,
+            prompt=self._build_prompt(request, read, suffix, reserve=reserve),
+        )
+
+    @contextmanager
+    def _kept(self, request: CompletionRequest, cursor: "_Cursor") -> Iterator[KeptTokens | None]:
+        """Lend the keys and values that a request reads on from."""
+        if self._source is Source.CACHE:
+            yield None
+            return
+        capacity = len(cursor.prompt.ids) + cursor.reserve
+        kept = self._prefixes.take(request.document, cursor.prompt.ids, capacity=capacity)
+        try:
+            yield kept
+        finally:
+            self._prefixes.give_back(kept)
 
     def _build_prompt(self, request: CompletionRequest, prefix: str, suffix: str, *, reserve: int) -> Prompt:
         parts = PromptParts(
@@ -148,34 +228,40 @@ class Completer:
         budget = min(self._prompt_tokens, self._context_length - reserve)
         return build(parts, self._model.prompt_settings, self._model.tokenizer, budget=budget)
 
-    def _predictor(
-        self,
-        request: CompletionRequest,
-        prompt: Prompt,
-        prefix: str,
-        suffix: str,
-        *,
-        reserve: int,
-        cancelled: Callable[[], bool],
-    ) -> Predictor:
-        network = None
-        if self._source is not Source.CACHE:
-            kept = self._prefixes.take(request.document, capacity=len(prompt.ids) + reserve)
-            network = NetworkReading(transformer=self._model.transformer, prompt_ids=prompt.ids, kept=kept)
+    def _predictor(self, request: CompletionRequest, cursor: "_Cursor", kept: KeptTokens | None) -> Predictor:
         cache = None
         if self._source is not Source.NETWORK:
-            cache = self._cache_model(request, prefix, suffix)
+            cache = self._cache_model(request, cursor.healed, cursor.suffix)
+        reading = None
+        if kept is not None:
+            reading = NetworkReading(
+                network=self._model.network,
+                prompt_ids=cursor.prompt.ids,
+                kept=kept,
+                drafter=self._drafter(request, cache),
+            )
         return Predictor(
-            network=network,
+            reading=reading,
             cache=cache,
-            context=self._model.tokenizer.encode(prefix[-_CONTEXT_CHARACTERS:]),
+            context=self._model.tokenizer.encode(cursor.healed[-_CONTEXT_CHARACTERS:]),
             end_ids=self._end_ids,
-            healing=self._healing if self._reads_to_the_cursor else None,
-            cancelled=cancelled,
+            healing=self._healing,
+            reads_to_the_cursor=self._reads_to_the_cursor,
         )
 
+    def _drafter(self, request: CompletionRequest, cache: CacheModel | None) -> Drafter | None:
+        if self._drafting is Drafting.OFF:
+            return None
+        ends_line = self._ends_line if request.length is Length.LINE else None
+        return Drafter(
+            models=cache.models if cache else (), rates=self._rates, healing=self._healing, is_last=ends_line
+        )
+
+    def _ends_line(self, token: int) -> bool:
+        return b"\n" in self._model.tokenizer.token_bytes(token)
+
     def _cache_model(self, request: CompletionRequest, prefix: str, suffix: str) -> CacheModel:
-        vocabulary_size = self._model.transformer.config.vocab_size
+        vocabulary_size = self._model.network.config.vocab_size
         before = self._encode_by_blocks(_last_lines(prefix))
         after = self._encode_by_blocks(suffix[:_FILE_CHARACTERS])
         collection = None if request.collection is None else self._find_collection(request.collection)
@@ -194,6 +280,21 @@ class Completer:
         blocks = ["".join(lines[start : start + _LINES_PER_BLOCK]) for start in range(0, len(lines), _LINES_PER_BLOCK)]
         ids = [np.array(self._encode_block(block), np.int32) for block in blocks]
         return np.concatenate(ids) if ids else np.zeros(0, np.int32)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Cursor:
+    """A request as the network and the n-gram models read it."""
+
+    prefix: str
+    healed: str
+    """The prefix without what healing took back."""
+    removed: str
+    suffix: str
+    max_tokens: int
+    reserve: int
+    """Tokens of room behind the prompt."""
+    prompt: Prompt
 
 
 def _last_lines(prefix: str) -> str:

@@ -1,7 +1,8 @@
 """Serves one completer to many clients: connections, the queue, learning, idle time.
 
-One asyncio loop talks and never computes. One thread completes, one request at a time; one more, at low priority,
-learns. The newest request of a document wins: an older one of the same connection ends as cancelled.
+One asyncio loop talks and never computes. One thread completes, taking turns between requests at every token
+(`engine.turns`); one more, at low priority, learns. The newest request of a document wins: an older one of the same
+connection ends as cancelled. While nobody waits, the prompt that follows if the last answer is accepted is read ahead.
 """
 
 import asyncio
@@ -14,17 +15,18 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from engine import wire
-from engine.api import Completion, CompletionRequest, EngineStatus, FinishReason
+from engine.api import Chunk, Completion, CompletionRequest, EngineStatus, FinishReason
 from engine.collection_library import CollectionLibrary
 from engine.completer import Completer
 from engine.errors import EngineError, EngineUnavailableError
+from engine.turns import Turns
 
 log = logging.getLogger("midfill.engine")
 
@@ -32,6 +34,8 @@ _T = TypeVar("_T")
 _LEARNING_NICENESS = 10
 _SAVE_SECONDS = 3.0
 """A repository is learned in many small lessons; saving writes all of it."""
+_AT_ONCE = 8
+"""Requests under way at most; the others wait for one to end, because each holds keys and values."""
 _IDLE_CHECKS = 20
 """How many times the idle clock is looked at before it runs out."""
 
@@ -53,6 +57,14 @@ class _Job:
     request: CompletionRequest
     cancelled: threading.Event = field(default_factory=threading.Event)
     arrived: float = field(default_factory=time.perf_counter)
+    queue_ms: float = 0.0
+    answers: Iterator[Chunk | Completion | None] | None = None
+    """Set when its first turn comes."""
+    has_shown: bool = False
+
+    @property
+    def has_started(self) -> bool:
+        return self.answers is not None
 
 
 class Daemon:
@@ -74,7 +86,7 @@ class Daemon:
             library: the collections the completer finds its n-gram statistics in.
             describe: answers a status request.
             idle_seconds: `run` ends this long after the last request.
-            queue_limit: requests beyond this many waiting ones are refused.
+            queue_limit: requests beyond this many are refused.
         """
         self._completer = completer
         self._library = library
@@ -82,8 +94,9 @@ class Daemon:
         self._idle_seconds = idle_seconds
         self._queue_limit = queue_limit
         self._connections: set[_Connection] = set()
-        self._waiting: list[_Job] = []
-        self._running: _Job | None = None
+        self._turns = Turns[_Job](at_once=_AT_ONCE)
+        self._next_prompt: CompletionRequest | None = None
+        """Likely to be asked for next."""
         self._arrived = asyncio.Event()
         self._stopping = asyncio.Event()
         self._last_used = time.monotonic()
@@ -102,7 +115,7 @@ class Daemon:
             await self._stopping.wait()
         finally:
             server.close()
-            for job in self._jobs():
+            for job in self._turns.all():
                 job.cancelled.set()
             self._library.stop()
             if self._saving is not None:
@@ -194,22 +207,23 @@ class Daemon:
     # Completing
 
     def _enqueue(self, job: _Job) -> None:
-        for older in self._jobs():
+        jobs = self._turns.all()
+        for older in jobs:
             if older.connection is job.connection and older.request.document == job.request.document:
                 self._cancel(older)
-        if len(self._waiting) >= self._queue_limit:
-            raise EngineUnavailableError(f"the engine is busy: {len(self._waiting)} requests are waiting")
+        if len(jobs) > self._queue_limit:
+            raise EngineUnavailableError(f"the engine is busy: {len(jobs)} requests are waiting")
         self._restore(job.request.collection)
-        self._waiting.append(job)
+        self._turns.add(job)
         self._arrived.set()
 
     def _abort(self, connection: _Connection, request_id: int) -> None:
-        for job in self._jobs():
+        for job in self._turns.all():
             if job.connection is connection and job.id == request_id:
                 self._cancel(job)
 
     def _abandon(self, connection: _Connection) -> None:
-        for job in self._jobs():
+        for job in self._turns.all():
             if job.connection is connection:
                 self._cancel(job)
         for task in connection.tasks:
@@ -217,36 +231,72 @@ class Daemon:
 
     def _cancel(self, job: _Job) -> None:
         job.cancelled.set()
-        if job in self._waiting:
-            self._waiting.remove(job)
+        if self._turns.remove_unstarted(job):
             job.connection.send(wire.answer_to_json(_CANCELLED) | {"id": job.id})
-
-    def _jobs(self) -> list[_Job]:
-        return [*self._waiting, self._running] if self._running else self._waiting.copy()
+            job.connection.send({"type": "end", "id": job.id})
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
             await self._arrived.wait()
             self._arrived.clear()
-            while self._waiting:
-                self._running = self._waiting.pop(0)
-                await loop.run_in_executor(self._inference, self._complete, self._running, loop)
-                self._running = None
-                self._last_used = time.monotonic()
+            await loop.run_in_executor(self._inference, self._compute, loop)
+            self._last_used = time.monotonic()
 
-    def _complete(self, job: _Job, loop: asyncio.AbstractEventLoop) -> None:
-        """Run one request on the inference thread."""
-        queue_ms = (time.perf_counter() - job.arrived) * 1e3
+    def _compute(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Take turns on the inference thread until nobody waits; then read ahead until somebody does."""
+        while True:
+            while (job := self._turns.take()) is not None:
+                if self._take_turn(job, loop):
+                    self._turns.put_back(job)
+                else:
+                    self._turns.drop()
+            if self._read_ahead() is None:
+                return
+
+    def _take_turn(self, job: _Job, loop: asyncio.AbstractEventLoop) -> bool:
+        """Take one step of a request; return whether there are more."""
         try:
-            for answer in self._completer.complete(job.request, job.cancelled.is_set):
-                if isinstance(answer, Completion):
-                    answer = replace(answer, timings={"queue": queue_ms, **answer.timings})
+            if job.answers is None:
+                job.queue_ms = (time.perf_counter() - job.arrived) * 1e3
+                job.answers = self._completer.work(job.request, job.cancelled.is_set)
+            answer = next(job.answers)
+            if isinstance(answer, Completion):
+                answer = replace(answer, timings={"queue": job.queue_ms, **answer.timings})
+                self._expect(job, answer)
+            if answer is not None:
+                job.has_shown = True
                 loop.call_soon_threadsafe(job.connection.send, wire.answer_to_json(answer) | {"id": job.id})
+        except StopIteration:
+            loop.call_soon_threadsafe(job.connection.send, {"type": "end", "id": job.id})
+            return False
         # The process serves other windows too: whatever one request broke is that request's answer.
         except Exception as error:  # noqa: BLE001
             message = wire.error_to_json(_log_error(error), request_id=job.id)
             loop.call_soon_threadsafe(job.connection.send, message)
+            return False
+        return True
+
+    def _expect(self, job: _Job, completion: Completion) -> None:
+        """Expect that what was written is accepted."""
+        if completion.text and completion.finish_reason is not FinishReason.CANCELLED:
+            self._next_prompt = replace(job.request, prefix=job.request.prefix + completion.text)
+
+    def _read_ahead(self) -> bool | None:
+        """Read the prompt that is likely to be asked for next; None when there is none.
+
+        Stops before the next slice as soon as a request arrives.
+        """
+        request, self._next_prompt = self._next_prompt, None
+        if request is None:
+            return None
+        try:
+            for _ in self._completer.prepare(request, lambda: bool(self._turns.all()) or self._stopping.is_set()):
+                pass
+        # Nobody asked for this, so nobody is told but the log.
+        except Exception as error:  # noqa: BLE001
+            _log_error(error)
+        return True
 
     # Learning
 
@@ -298,7 +348,7 @@ class Daemon:
     async def _watch_idle(self) -> None:
         while True:
             await asyncio.sleep(max(0.05, self._idle_seconds / _IDLE_CHECKS))
-            busy = self._running or self._waiting or self._lessons
+            busy = self._turns.all() or self._lessons
             if not busy and time.monotonic() - self._last_used >= self._idle_seconds:
                 log.info("nobody asked for anything for %.0f s: ending", self._idle_seconds)
                 self.stop()

@@ -37,6 +37,17 @@ _MEMO_SIZE = 2048
 _COUNT_IN_PYTHON = 48
 """Below this many positions a Counter beats numpy's fixed cost."""
 _VIEWS_KEPT = 4
+_RANKS_TO_LOOK_AT = 64
+"""Occurrences of a context that are compared to draft from one of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Continuation:
+    """What followed a context somewhere."""
+
+    tokens: list[int]
+    match: int
+    """Tokens of the context that were found there; 0 where none were."""
 
 
 class NgramModel:
@@ -79,6 +90,26 @@ class NgramModel:
         if sparse:
             probabilities[list(sparse)] += np.fromiter(sparse.values(), np.float32, len(sparse))
         return probabilities, len(orders)
+
+    def continuation(
+        self, context: Sequence[int], limit: int, allowed: npt.NDArray[np.int64] | None = None
+    ) -> "Continuation":
+        """Return what followed the longest context found: the likeliest next token and what stood behind it.
+
+        Args:
+            context: the last tokens.
+            limit: most tokens.
+            allowed: the ids that may come first; None is any.
+        """
+        best = Continuation(tokens=[], match=0)
+        for view in self._views:
+            ranges = view.ranges(context[-MAX_CONTEXT:])
+            for match in range(len(ranges), best.match, -1):
+                tokens = view.continuation(*ranges[match - 1], limit, allowed)
+                if tokens:
+                    best = Continuation(tokens=tokens, match=match)
+                    break
+        return best
 
     def _counts_by_order(self, context: Sequence[int]) -> list["_Counts"]:
         """Counts for contexts of 1, 2, ... tokens, as far as any of them was seen."""
@@ -216,6 +247,12 @@ class _Segment:
     def span(self, name: str) -> tuple[int, int] | None:
         return self._spans.get(name)
 
+    def text_from(self, position: int, limit: int) -> list[int]:
+        """Return the tokens from a position on, to the end of the document at most."""
+        tokens: list[int] = self._text_view[position : position + limit].tolist()
+        separator = len(self.first) - 1
+        return tokens[: tokens.index(separator)] if separator in tokens else tokens
+
     def ranges(self, context: Sequence[int]) -> list[tuple[int, int]]:
         """The sorted positions that share the last 1, 2, ... tokens of `context`, while there are any."""
         found: list[tuple[int, int]] = []
@@ -265,6 +302,21 @@ class _View:
         if counts is None:
             counts = self._memo[low, high] = _count(self._followers(low, high))
         return counts
+
+    def continuation(self, low: int, high: int, limit: int, allowed: npt.NDArray[np.int64] | None) -> list[int]:
+        """Return the tokens from one of a range's positions on, where the likeliest token follows."""
+        ranks = np.arange(max(low, high - _RANKS_TO_LOOK_AT), high)
+        if self._live is not None:
+            ranks = ranks[self._live[ranks]]
+        followers = self._segment.following[ranks]
+        if allowed is not None:
+            kept = np.isin(followers, allowed)
+            ranks, followers = ranks[kept], followers[kept]
+        if not len(followers):
+            return []
+        likeliest, _ = Counter(followers.tolist()).most_common(1)[0]
+        position = int(self._segment.positions[ranks[followers == likeliest][-1]])
+        return self._segment.text_from(position, limit)
 
     def unigrams(self) -> npt.NDArray[np.int64]:
         vocabulary_size = len(self._segment.first) - 1

@@ -4,7 +4,7 @@ A frame is its length in bytes (4 bytes, big-endian) and that much UTF-8 JSON. A
 
     client → daemon                                      daemon → client
     {"type": "complete", "id", "request": {...}}         {"type": "chunk", "id", "text"} ...,
-                                                         {"type": "completion", "id", ...}
+                                                         {"type": "completion", "id", ...} ..., {"type": "end", "id"}
     {"type": "learn", "id", "collection", "files"}       {"type": "result", "id", "value": tokens}
     {"type": "forget", "id", "collection", "names"}      {"type": "result", "id", "value": null}
     {"type": "status", "id"}                             {"type": "result", "id", "value": {...}}
@@ -21,10 +21,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from engine.api import Chunk, Completion, CompletionRequest, EngineStatus, FinishReason, Length
+from engine.api import (
+    MAX_ALTERNATIVES,
+    BlankLines,
+    Chunk,
+    Completion,
+    CompletionRequest,
+    EngineStatus,
+    FinishReason,
+    Length,
+)
 from engine.errors import EngineError, EngineUnavailableError, ModelFolderError, PromptError
 
-PROTOCOL_VERSION: Final = 1
+PROTOCOL_VERSION: Final = 2
 MAX_FRAME_BYTES: Final = 64 << 20
 
 Message = dict[str, Any]
@@ -121,6 +130,8 @@ def request_to_json(request: CompletionRequest) -> Message:
         "max_tokens": request.max_tokens,
         "temperature": request.temperature,
         "seed": request.seed,
+        "alternatives": request.alternatives,
+        "blank_lines": request.blank_lines.value,
         "instruction": request.instruction,
     }
 
@@ -136,6 +147,10 @@ def request_from_json(raw: Message) -> CompletionRequest:
         length = Length(raw.get("length"))
     except ValueError as error:
         raise MalformedMessageError("field 'length' is unknown") from error
+    try:
+        blank_lines = BlankLines(raw.get("blank_lines"))
+    except ValueError as error:
+        raise MalformedMessageError("field 'blank_lines' is unknown") from error
     return CompletionRequest(
         document=text_field(raw, "document"),
         path=text_field(raw, "path"),
@@ -151,6 +166,8 @@ def request_from_json(raw: Message) -> CompletionRequest:
         max_tokens=field(raw, "max_tokens", int),
         temperature=field(raw, "temperature", float),
         seed=abs(field(raw, "seed", int)),
+        alternatives=min(MAX_ALTERNATIVES, max(1, field(raw, "alternatives", int))),
+        blank_lines=blank_lines,
         instruction=None if raw.get("instruction") is None else text_field(raw, "instruction"),
     )
 
@@ -183,6 +200,7 @@ def answer_from_json(raw: Message) -> Chunk | Completion:
         mean_log_probability=field(raw, "mean_log_probability", float),
         snippets_used=field(raw, "snippets_used", int),
         token_scores=_token_scores(field(raw, "token_scores", list)),
+        prompt_tokens_read=field(raw, "prompt_tokens_read", int),
         timings=field(raw, "timings", dict),
     )
 

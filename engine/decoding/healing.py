@@ -103,6 +103,17 @@ class Healing:
         token = self._known.get(piece)
         return [token] if token is not None else self._tokenizer.encode(piece.decode("utf-8", errors="replace"))
 
+    def writes(self, tokens: Sequence[int], remaining: bytes) -> bool:
+        """Whether tokens begin with bytes that must be written, or with the first of them."""
+        if not remaining:
+            return True
+        written = b"".join(map(self._tokenizer.token_bytes, tokens))
+        return bool(written) and (written.startswith(remaining) or remaining.startswith(written))
+
+    def natural(self, remaining: bytes) -> list[int]:
+        """Return the tokens that the tokenizer itself would write bytes with."""
+        return self._tokenizer.encode(remaining.decode("utf-8", errors="replace")) if remaining else []
+
     def _translation(self, remaining: bytes) -> "_Translation":
         low, high = self._range(remaining)
         longer = [

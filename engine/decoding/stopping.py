@@ -1,9 +1,10 @@
 """Decides, as text streams in, where a completion ends."""
 
+import math
 import re
 from typing import Protocol
 
-from engine.api import FinishReason, Length
+from engine.api import BlankLines, FinishReason, Length
 
 _LINE_END = re.compile(r"[\r\n]")
 _GAP = re.compile(r"\r?\n[ \t\r\n]*")
@@ -22,11 +23,11 @@ class Stop(Protocol):
         """Return the text that was held back, when the tokens end by themselves."""
 
 
-def stop_for(length: Length, *, prefix: str, suffix: str) -> Stop:
+def stop_for(length: Length, *, prefix: str, suffix: str, blank_lines: BlankLines = BlankLines.AUTO) -> Stop:
     """Return the rules for a completion between `prefix` and `suffix`."""
     if length is Length.LINE:
         return LineStop()
-    return BlockStop(prefix=prefix, suffix=suffix)
+    return BlockStop(prefix=prefix, suffix=suffix, blank_lines=blank_lines)
 
 
 class LineStop:
@@ -48,13 +49,17 @@ class BlockStop:
     The first line is the cursor's own, or the first one written when that is blank. Where it opens a block (it ends
     with a bracket or a colon) the completion ends when a line is indented no deeper, after that line if it closes the
     bracket. Otherwise it ends before a line indented less, and before one indented no deeper that follows a blank
-    line. Two blank lines end it anywhere.
+    line. Two blank lines end it anywhere. `BlankLines` makes more, or less, of blank lines.
 
     A line end is held back until the line behind it shows its indentation. The last one is dropped, since the line end
     after the cursor takes its place, unless other text stands right behind the cursor.
     """
 
-    def __init__(self, *, prefix: str, suffix: str) -> None:
+    def __init__(self, *, prefix: str, suffix: str, blank_lines: BlankLines = BlankLines.AUTO) -> None:
+        self._ending_gap = {BlankLines.AUTO: 2, BlankLines.END: 1, BlankLines.KEEP: math.inf}[blank_lines]
+        """Blank lines that end the completion anywhere."""
+        self._paragraph_gap = math.inf if blank_lines is BlankLines.KEEP else 1
+        """Blank lines that end it before a line indented no deeper than the first."""
         self._line = prefix[prefix.rfind("\n") + 1 :]
         """The current line so far, what stands before the cursor included."""
         self._keep_last_line_end = bool(suffix.split("\n", 1)[0].strip())
@@ -105,14 +110,14 @@ class BlockStop:
         if self._opens is None:
             self._opens = self._line.rstrip().endswith(_OPENERS)
         self._closing = False
-        if blank_lines >= 2 or columns < self._base:
+        if blank_lines >= self._ending_gap or columns < self._base:
             return True
         if columns > self._base:
             return False
         if self._opens:
             self._closing = behind.startswith(_CLOSERS)
             return not self._closing
-        return blank_lines >= 1
+        return blank_lines >= self._paragraph_gap
 
     def _last_line_end(self) -> str:
         return "\n" if self._keep_last_line_end else ""

@@ -15,7 +15,7 @@ REQUEST = CompletionRequest(document="d", path="p", comment="#", prefix="secret"
 
 
 class BrokenCompleter:
-    def complete(self, request, cancelled):
+    def work(self, request, cancelled):
         raise ValueError(f"cannot do {request.prefix}")
         yield
 

@@ -27,7 +27,14 @@ def transformer():
 
 
 def prefixes(memory_bytes=1 << 20):
-    return PrefixCache(CONFIG, dtype=torch.float32, device=torch.device("cpu"), memory_bytes=memory_bytes)
+    made = Transformer(CONFIG)
+    return PrefixCache(made, memory_bytes=memory_bytes)
+
+
+def take(cache, document, ids=(), *, capacity):
+    kept = cache.take(document, ids, capacity=capacity)
+    cache.give_back(kept)
+    return kept
 
 
 def never():
@@ -47,7 +54,7 @@ PROMPTS = [
 
 
 def test_whatever_was_read_before_the_logits_are_those_of_the_whole_prompt(transformer):
-    kept = prefixes().take("d", capacity=256)
+    kept = take(prefixes(), "d", capacity=256)
     for ids in PROMPTS:
         logits = prefill(transformer, kept, ids, never)
         with torch.inference_mode():
@@ -58,7 +65,7 @@ def test_whatever_was_read_before_the_logits_are_those_of_the_whole_prompt(trans
 
 
 def test_decoding_token_by_token_equals_reading_at_once(transformer):
-    kept = prefixes().take("d", capacity=256)
+    kept = take(prefixes(), "d", capacity=256)
     prefill(transformer, kept, [1, 2], never)
     for token in (3, 4, 5):
         logits = decode(transformer, kept, [token])
@@ -69,7 +76,7 @@ def test_decoding_token_by_token_equals_reading_at_once(transformer):
 
 
 def test_a_cancelled_prefill_leaves_what_was_read(transformer):
-    kept = prefixes().take("d", capacity=256)
+    kept = take(prefixes(), "d", capacity=256)
     looks = iter([False, True])
     assert prefill(transformer, kept, list(range(1, 50)) * 3, lambda: next(looks)) is None
     assert 0 < len(kept.ids) == kept.cache.length < 147
@@ -77,32 +84,32 @@ def test_a_cancelled_prefill_leaves_what_was_read(transformer):
 
 def test_each_document_keeps_its_own(transformer):
     cache = prefixes()
-    prefill(transformer, cache.take("a", capacity=10), [1, 2, 3], never)
-    prefill(transformer, cache.take("b", capacity=10), [4, 5], never)
-    assert cache.take("a", capacity=10).ids == [1, 2, 3]
-    assert cache.take("b", capacity=10).ids == [4, 5]
+    prefill(transformer, take(cache, "a", capacity=10), [1, 2, 3], never)
+    prefill(transformer, take(cache, "b", capacity=10), [4, 5], never)
+    assert take(cache, "a", [1, 2, 3], capacity=10).ids == [1, 2, 3]
+    assert take(cache, "b", [4, 5], capacity=10).ids == [4, 5]
 
 
 def test_a_prompt_that_outgrows_its_room_starts_anew():
     cache = prefixes()
-    cache.take("a", capacity=10).ids.append(1)
-    kept = cache.take("a", capacity=2000)
+    take(cache, "a", capacity=10).ids.append(1)
+    kept = take(cache, "a", capacity=2000)
     assert kept.ids == []
     assert kept.cache.capacity >= 2000
 
 
 def test_the_longest_unused_document_makes_room():
-    one = prefixes().take("a", capacity=10).cache.memory_bytes
+    one = take(prefixes(), "a", capacity=10).cache.memory_bytes
     cache = prefixes(memory_bytes=2 * one)
     for document in ("a", "b"):
-        cache.take(document, capacity=10).ids.append(1)
-    cache.take("a", capacity=10)
-    cache.take("c", capacity=512)
+        take(cache, document, capacity=10).ids.append(1)
+    take(cache, "a", capacity=10)
+    take(cache, "c", capacity=512)
     assert cache.memory_bytes <= 2 * one
-    assert cache.take("a", capacity=10).ids == [1]
-    assert cache.take("b", capacity=10).ids == []
+    assert take(cache, "a", capacity=10).ids == [1]
+    assert take(cache, "b", capacity=10).ids == []
 
 
 def test_a_document_beyond_the_limit_is_served_all_the_same():
     cache = prefixes(memory_bytes=1)
-    assert cache.take("a", capacity=10).cache.capacity >= 10
+    assert take(cache, "a", capacity=10).cache.capacity >= 10
