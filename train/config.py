@@ -121,6 +121,22 @@ class InstructConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluateConfig:
+    """How a run ends: its model is measured, and shown at work in the engine."""
+
+    suites: tuple[str, ...]
+    """As `midfill train evaluate` names them: `NAME`, on `repository`, or `NAME=DATA`."""
+    repository: str = ""
+    """A folder of source that was not trained on; empty: midfill's own training code."""
+    holes: int = 100
+    """Drawn by the suites that cut holes into a repository."""
+    limit: int | None = None
+    """Most tasks of each suite, spread evenly over it."""
+    completions: int = 3
+    """Lines of the repository that the engine completes, to be looked at."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ContinueConfig:
     """How a finished network goes on with a mix of sources, next-token only (DeepSeek-Coder, section 5)."""
 
@@ -166,6 +182,8 @@ class RunConfig:
     """A recipe without this section keeps the context it was pretrained with."""
     instruct: InstructConfig | None
     """A recipe without this section makes a base model only."""
+    evaluate: EvaluateConfig | None = None
+    """A recipe without this section ends with its models."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the tree as plain values, to be saved beside every output."""
@@ -192,6 +210,15 @@ def load(recipe: str, overrides: Sequence[str] = ()) -> RunConfig:
     return _load(RunConfig, recipe, overrides, _RECIPES)
 
 
+def from_json(tree: Mapping[str, Any]) -> RunConfig:
+    """Return what `to_json` gave, now or in an earlier version: fields that it lacks take their defaults.
+
+    Raises:
+        RecipeError: it holds a field or a value that does not exist.
+    """
+    return _build(RunConfig, _without_nothing(tree), "")
+
+
 def load_continued(recipe: str, overrides: Sequence[str] = ()) -> ContinuedRunConfig:
     """Read a recipe that goes on with a finished model; see `load`."""
     return _load(ContinuedRunConfig, recipe, overrides, _CONTINUED)
@@ -206,6 +233,14 @@ def _load(kind: type[T], recipe: str, overrides: Sequence[str], folder: str) -> 
     for override in overrides:
         _apply(tree, override)
     return _build(kind, tree, "")
+
+
+def _without_nothing(tree: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: _without_nothing(value) if isinstance(value, Mapping) else value
+        for name, value in tree.items()
+        if value is not None
+    }
 
 
 def _names(folder: str) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -15,16 +16,18 @@ from engine.model.config import TransformerConfig
 from engine.model.transformer import Transformer
 from engine.prompt import PromptSettings, read_settings
 from engine.tokenizer import Tokenizer
-from train.config import ExtendContextConfig, InstructConfig, RunConfig
+from train.config import EvaluateConfig, ExtendContextConfig, InstructConfig, RunConfig, from_json
 from train.data.cut_holes import served_mode
 from train.data.document import SourceDocument
 from train.data.executor import open_executor
 from train.data.pipeline import CleanCorpus, prepare, snippet_finder, training_rows
 from train.data.shards import Shard, read_shard, shard_exists, write_shard
-from train.errors import CorpusError, RunError
+from train.errors import CorpusError, RecipeError, RunError
 from train.export import export
 from train.metrics import Metric
 from train.parallel import processes
+from train.stages.complete import complete
+from train.stages.evaluate import REPORT, evaluate
 from train.stages.extend_context import extend_context
 from train.stages.instruct import CHAT_TEMPLATE, END_OF_TURN, Conversation, instruct, read_conversations
 from train.stages.instructions_from_source import draw_conversations
@@ -44,6 +47,7 @@ class Run:
     instruct/           the same, without rows
     model/              the model folder to serve: it completes code
     instruct_model/     the one that follows instructions
+    evaluation/         report.txt, .json, .html, every answer, and completions.jsonl from the engine
     """
 
     config: RunConfig
@@ -106,7 +110,20 @@ class Run:
         if self.config.instruct is not None:
             chat = stages.instruct(base, self.config.instruct)
             stages.publish(chat, self.folder / "instruct_model", end_marks=(END_OF_TURN,), template=CHAT_TEMPLATE)
+        if self.config.evaluate is not None:
+            recipe = self.config.evaluate
+            self._on_main(lambda: self._evaluate(recipe, tell))
         return self.model_folder
+
+    def _evaluate(self, recipe: EvaluateConfig, tell: Callable[[str], None]) -> None:
+        """Measure the finished model, then let the engine complete some lines with it."""
+        folder, seed = self.folder / "evaluation", self.config.data.seed
+        if not (folder / REPORT).exists():
+            tell(f"measuring {self.model_folder} with {', '.join(recipe.suites)}")
+            evaluate(self.model_folder, recipe, folder, seed=seed, tell=tell)
+        completions = folder / "completions.jsonl"
+        if not completions.exists():
+            complete(self.model_folder, recipe, completions, seed=seed, tell=tell)
 
     @staticmethod
     def _on_main(work: Callable[[], object]) -> None:
@@ -121,11 +138,18 @@ class Run:
         wanted = {"recipe": self.config.to_json(), "sources": [str(source) for source in self.sources]}
         path = self.folder / "run.json"
         if path.exists():
-            if json.loads(path.read_text(encoding="utf-8")) != wanted:
+            if not self._is_mine(json.loads(path.read_text(encoding="utf-8"))):
                 raise RunError(f"{self.folder} belongs to another run (see {path}); choose another --output")
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
+
+    def _is_mine(self, stored: dict[str, Any]) -> bool:
+        try:
+            recipe = from_json(stored["recipe"])
+        except (KeyError, RecipeError):
+            return False
+        return recipe == self.config and stored.get("sources") == [str(source) for source in self.sources]
 
     def _tokenizer(self, tell: Callable[[str], None]) -> str:
         path = self.folder / "tokenizer.json"

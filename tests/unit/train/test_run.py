@@ -7,6 +7,7 @@ import pytest
 from engine.api import Completion, CompletionRequest
 from engine.completer import Completer
 from engine.model_folder import read
+from tests.support.engine_process import engine_home
 from train.cli import main
 
 SMALL = (
@@ -22,6 +23,9 @@ SMALL = (
     "extend_context.held_out_rows=1",
     "extend_context.steps=4",
     "instruct.batch_rows=4",
+    "evaluate.holes=4",
+    "evaluate.limit=2",
+    "evaluate.completions=1",
 )
 
 
@@ -44,8 +48,10 @@ def test_the_tiny_recipe_goes_through_every_stage_and_is_not_done_twice(
 ) -> None:
     source, output = _source(tmp_path / "shop"), tmp_path / "run"
     arguments = ["run", "tiny_cpu", str(source), "--output", str(output), *(f"--set={setting}" for setting in SMALL)]
-    assert main(arguments) == 0
+    with engine_home(tmp_path / "home", output / "model"):
+        assert main(arguments) == 0
     assert capsys.readouterr().out.strip() == str(output / "model")
+    assert len((output / "evaluation" / "completions.jsonl").read_text().splitlines()) == 1
     for stage in ("pretrain", "extend_context", "instruct"):
         assert (output / stage / "metrics.jsonl").exists()
 
