@@ -6,6 +6,7 @@ Run as a program, this file is one of those processes.
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -43,14 +44,20 @@ def _train(folder: Path, *overrides: str, stop_at: int = 0) -> Transformer:
     return pretrain(TINY, config.pretrain, config.machine, shard, folder, seed=1, on_step=stop)
 
 
-def _train_in_processes(count: int, folder: Path, *overrides: str) -> Transformer:
-    """Train in `count` real processes that exchange gradients over gloo; return what the main one got."""
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
+TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc-per-node=2")
+ACCELERATE = ("accelerate.commands.launch", "--multi_gpu", "--num_processes=2", "--num_machines=1",
+              "--main_process_port=0", "--mixed_precision=no", "--dynamo_backend=no")  # fmt: skip
+
+
+def _train_in_two(folder: Path, *overrides: str, launcher: Sequence[str] = TORCHRUN) -> Transformer:
+    """Train in two real processes that exchange gradients over gloo; return what the main one got."""
+    launch = [sys.executable, "-m", *launcher]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     result = subprocess.run(
         [*launch, __file__, str(folder), *overrides], env=environment, capture_output=True, text=True, check=False
     )
     assert result.returncode == 0, result.stderr[-4000:]
+    assert (folder / "processes").read_text() == "2"
     network = Transformer(TINY)
     network.load_state_dict(torch.load(folder / "result.pt", weights_only=True))
     return network
@@ -77,8 +84,14 @@ LAYOUTS = {
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_two_processes_train_as_one_does(layout: str, tmp_path: Path) -> None:
     alone = _train(tmp_path / "alone")
-    together = _train_in_processes(2, tmp_path / "together", *LAYOUTS[layout])
+    together = _train_in_two(tmp_path / "together", *LAYOUTS[layout])
     _assert_equal(alone, together)
+
+
+@pytest.mark.slow
+def test_accelerate_launch_starts_the_same_training(tmp_path: Path) -> None:
+    alone = _train(tmp_path / "alone")
+    _assert_equal(alone, _train_in_two(tmp_path / "together", launcher=ACCELERATE))
 
 
 @pytest.mark.slow
@@ -87,8 +100,8 @@ def test_a_run_of_one_process_goes_on_in_two_and_the_other_way_round(tmp_path: P
     with pytest.raises(StopHereError):
         _train(tmp_path / "one", stop_at=4)
     assert newest_step(tmp_path / "one" / CHECKPOINTS) == 3
-    _assert_equal(whole, _train_in_processes(2, tmp_path / "one", "machine.parallel=fsdp"))
-    _train_in_processes(2, tmp_path / "two", "machine.parallel=fsdp", "pretrain.tokens=480")
+    _assert_equal(whole, _train_in_two(tmp_path / "one", "machine.parallel=fsdp"))
+    _train_in_two(tmp_path / "two", "machine.parallel=fsdp", "pretrain.tokens=480")
     assert newest_step(tmp_path / "two" / CHECKPOINTS) == 5
     first = _train(tmp_path / "first", "pretrain.tokens=480")
     _assert_equal(first, _train(tmp_path / "two", "pretrain.tokens=480"))
@@ -111,5 +124,6 @@ if __name__ == "__main__":
     trained = _train(target, *sys.argv[2:])
     if processes().is_main:
         torch.save(trained.state_dict(), target / "result.pt")
+        (target / "processes").write_text(str(processes().count))
     processes().wait()
     torch.distributed.destroy_process_group()

@@ -52,8 +52,6 @@ def test_questions_without_their_library_are_counted_not_asked(tmp_path: Path) -
     outer = CONTEXT.replace("import numpy as np\n\nexec", "import no_such_library\n\nexec")
     inner = CONTEXT.replace("import numpy as np\na =", "from other_library.deep import x\na =")
     body = inner.replace("[insert]", "def solve(a):\n[insert]\nresult = solve(a)")
-    suite = Ds1000(
-        write_rows(tmp_path / "ds1000.jsonl", [row("A", outer), row("B", inner), row("B", body)]), Sandbox()
-    )
+    suite = Ds1000(write_rows(tmp_path / "ds1000.jsonl", [row("A", outer), row("B", inner), row("B", body)]), Sandbox())
     assert suite.tasks() == []
     assert suite.skipped == {"A: no_such_library is not installed": 1, "B: other_library is not installed": 2}
