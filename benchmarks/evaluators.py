@@ -1,6 +1,6 @@
 """Prove the evaluators on data that others wrote: their own solutions must score 100 %, wrong ones 0 %.
 
-    python benchmarks/evaluators.py DATA [--suite humaneval ...] [--limit 50] [--judges 2]
+    python -m benchmarks.evaluators DATA [--suite humaneval ...] [--limit 50] [--judges 2]
 
 DATA holds a folder for each benchmark: humaneval, mbpp, humaneval-infilling, cruxeval, pal-math, ds1000. Prints one
 line a suite, with the ids of the solutions that fail, and exits with 1 if one fails that is not known to.

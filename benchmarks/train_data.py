@@ -1,6 +1,6 @@
 """Megabytes a second, per core, of every data step, beside the libraries that do the same, on the same text.
 
-    python benchmarks/train_data.py SOURCE... [--megabytes 20] [--benchmark PATH] [--datatrove PYTHON]
+    python -m benchmarks.train_data SOURCE... [--megabytes 20] [--benchmark PATH] [--datatrove PYTHON]
 
 Times are CPU seconds of one process, so a busy machine changes them little. The slow peers read a part of the text.
 `--datatrove` names an interpreter that has datatrove; its signature step is timed there, on the same texts.
