@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from lsp_server import VERSION
+from lsp_server.methods import COMMANDS
 from lsp_server.positions import PositionEncoding
-
-COMMANDS: Final = ("midfill.restartEngine", "midfill.reindex")
 
 _WHOLE_LINE_CLIENTS: Final = re.compile(r"code|codium|cursor|windsurf|positron|theia", re.IGNORECASE)
 _FILE_OPERATIONS: Final = ("didCreate", "didRename", "didDelete")
@@ -28,6 +27,10 @@ class ClientProfile:
     """Whether it answers `workspace/configuration`."""
     shows_progress: bool = False
     """Whether it answers `window/workDoneProgress/create`."""
+    follows_status: bool = False
+    """Whether it wants to be told when the status changes."""
+    applies_edits: bool = False
+    """Whether it applies edits that a server sends."""
     registers: frozenset[str] = frozenset()
     """Methods that it lets a server register later."""
     replaces_whole_line: bool = False
@@ -44,6 +47,9 @@ def read_profile(params: Mapping[str, Any]) -> ClientProfile:
         encoding=_encoding(_object(capabilities.get("general")).get("positionEncodings")),
         asks_configuration=workspace.get("configuration") is True,
         shows_progress=_object(capabilities.get("window")).get("workDoneProgress") is True,
+        follows_status=_object(_object(capabilities.get("experimental")).get("midfill")).get("statusNotifications")
+        is True,
+        applies_edits=workspace.get("applyEdit") is True,
         registers=frozenset(
             method
             for method, key in _REGISTRABLE.items()

@@ -70,6 +70,20 @@ class Document:
         before = "".join(self.lines[:line]) + self.lines[line][:index]
         return before, self.lines[line][index:] + "".join(self.lines[line + 1 :])
 
+    def text_from(self, line: int, index: int, characters: int) -> str:
+        """Return up to that many characters from a place on, given by line and index of a character in it."""
+        if not 0 <= line < len(self.lines):
+            return ""
+        text = self.lines[line][index:]
+        while len(text) < characters and line + 1 < len(self.lines):
+            line += 1
+            text += self.lines[line]
+        return text[:characters]
+
+    def place(self, position: Position) -> tuple[int, int]:
+        """Return the line and the index of the character in it that a position means."""
+        return self._locate(self.lines, position)
+
     def clamped(self, position: Position) -> Position:
         """Return the place that a position means: inside the text, at a character's start."""
         line, index = self._locate(self.lines, position)

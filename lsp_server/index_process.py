@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -70,12 +71,15 @@ class IndexProcess:
         self.files: dict[str, Path] = {}
         """Indexed files by their path relative to the root."""
         self._model = model
+        self.progress = IndexProgress(done=0, total=0, path="")
+        """How far indexing has come."""
         self._on_progress, self._on_ready = on_progress, on_ready
         self._on_new_file, self._on_failed = on_new_file, on_failed
         self._process: asyncio.subprocess.Process | None = None
         self._task: asyncio.Task[None] | None = None
         self._work = asyncio.Event()
         self._wanted: _Wanted | None = None
+        self._questions: deque[tuple[Mapping[str, Any], asyncio.Future[dict[str, Any]]]] = deque()
         self._edits: dict[str, Callable[[], dict[str, Any]]] = {}
         self._due: dict[str, Callable[[], dict[str, Any]]] = {}
         self._gathering: asyncio.TimerHandle | None = None
@@ -99,6 +103,18 @@ class IndexProcess:
         self._work.set()
         done, _ = await asyncio.wait({answer}, timeout=wait)
         return answer.result() if done else self._answers.get(cursor.path, ())
+
+    async def ask(self, question: Mapping[str, Any], *, wait: float) -> dict[str, Any]:
+        """Return the reply to a question about names within `wait` seconds; an empty one where it takes longer."""
+        if self.state is not IndexState.READY:
+            return {}
+        reply: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._questions.append((question, reply))
+        self._work.set()
+        done, _ = await asyncio.wait({reply}, timeout=wait)
+        if not done:
+            reply.cancel()
+        return reply.result() if done else {}
 
     def update(self, name: str, read_text: Callable[[], str] | None) -> None:
         """Tell the index of a file's new text, or with None to read it again from disk; gathered over a pause.
@@ -188,7 +204,8 @@ class IndexProcess:
         while True:
             match await self._read():
                 case {"progress": progress}:
-                    self._on_progress(IndexProgress(**progress))
+                    self.progress = IndexProgress(**progress)
+                    self._on_progress(self.progress)
                 case {"failed": why}:
                     raise _FailedError(why)
                 case {"files": []}:
@@ -202,10 +219,17 @@ class IndexProcess:
         self._on_ready()
 
     async def _do_next(self) -> bool:
-        """Do the most urgent thing: a question of a waiting user, then an edit; False when there is none."""
+        """Do the most urgent thing: a waiting user's question, one about names, then an edit; False: there is none."""
         if self._wanted is not None:
             wanted, self._wanted = self._wanted, None
             await self._find_snippets(wanted)
+            return True
+        if self._questions:
+            asked, waiting = self._questions.popleft()
+            if not waiting.done():
+                answer = await self._ask(asked)
+                if not waiting.done():
+                    waiting.set_result(answer)
             return True
         if self._due:
             name = next(iter(self._due))

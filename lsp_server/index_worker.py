@@ -15,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any, Final
 
+from lsp_server.symbol_questions import import_of, unknown_names
 from lsp_server.token_counter import token_counter
 from repo_context.errors import RepoContextError
 from repo_context.repository import Repository
@@ -120,6 +121,11 @@ def _answer(repository: Repository, question: dict[str, Any], count_tokens: Call
                 if question["text"] is not None:
                     repository.note_edit(question["path"])
                 return {"holds": question["text"] is None and _holds(repository, question["path"])}
+            case "unknown":
+                return {"unknown": unknown_names(repository, question["names"])}
+            case "import":
+                wanted = import_of(repository, question["path"], question["name"])
+                return {"import": asdict(wanted) if wanted is not None else None}
             case "remove":
                 repository.remove(question["path"])
                 return {"done": True}

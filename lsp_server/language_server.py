@@ -13,6 +13,7 @@ from lsp_server import VERSION
 from lsp_server.progress import ProgressReports
 from lsp_server.protocol import Protocol
 from lsp_server.session import Connect, IndexReporter, Session
+from lsp_server.status import StatusWatch
 
 log = logging.getLogger("midfill.server")
 
@@ -31,6 +32,8 @@ class MidfillServer(LanguageServer):
         self.session = Session(connect, IndexReporter(on_progress=reports.on_progress, on_end=reports.on_end))
         self.initial_problems: tuple[str, ...] = ()
         """Lines on `initializationOptions`, to be told when the client listens."""
+        self.watch: StatusWatch | None = None
+        """Tells the client of changes of the status, where it wants to know."""
         self.protocol.on_initialize = self._take_initialize
         self._loose_ends: set[asyncio.Task[None]] = set()
 

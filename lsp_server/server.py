@@ -3,7 +3,8 @@
 from lsprotocol import types
 
 from engine.api import Engine
-from lsp_server.handlers import commands, inline_completion, lifecycle, text_sync, workspace_files
+from lsp_server import methods
+from lsp_server.handlers import commands, inline_completion, lifecycle, plugin, text_sync, workspace_files
 from lsp_server.language_server import MidfillServer
 from lsp_server.session import Connect
 from lsp_server.settings import Settings
@@ -30,7 +31,14 @@ def build(connect: Connect | None = None) -> MidfillServer:
     on(types.WORKSPACE_DID_RENAME_FILES)(workspace_files.did_rename_files)
     on(types.WORKSPACE_DID_DELETE_FILES)(workspace_files.did_delete_files)
     on(types.WORKSPACE_EXECUTE_COMMAND)(commands.execute)
-    on("midfill/status")(commands.status)
+    on(methods.STATUS)(plugin.status)
+    on(methods.SET_ENABLED)(plugin.set_enabled)
+    on(methods.WHY)(plugin.why)
+    on(methods.STATS)(plugin.stats)
+    on(methods.DID_SHOW)(plugin.did_show)
+    on(methods.DID_PARTIALLY_ACCEPT)(plugin.did_partially_accept)
+    on(methods.DID_DISMISS)(plugin.did_dismiss)
+    on(methods.DID_FOCUS)(plugin.did_focus)
     return server
 
 

@@ -3,29 +3,28 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from hashlib import sha256
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 from engine.api import Engine, Snippet
 from engine.errors import EngineError, EngineUnavailableError
-from lsp_server import VERSION
 from lsp_server.capabilities import ClientProfile, read_profile
-from lsp_server.completion.answer import Answer
-from lsp_server.completion.pipeline import Pipeline
 from lsp_server.completion.snapshot import Snapshot, Trigger
 from lsp_server.document import Document, Edit, Position
 from lsp_server.engine_link import EngineLink
 from lsp_server.index_process import IndexProcess, IndexState
 from lsp_server.places import holder_of, name_of, path_of, refusal_to_index, uri_of
 from lsp_server.settings import Options, Settings, decode, resolve
+from lsp_server.suggestions import Item, Suggestions
 from repo_context.languages import comment_marker
 from repo_context.snippet import Cursor, IndexProgress
 
 log = logging.getLogger("midfill.session")
 
+_SWITCHES: Final = "switches"
+"""The source of what a user turned on or off in the editor."""
 _FILES_OF_A_FOLDER: Final = 2000
 """Files taken in at once when a folder is made or renamed; `midfill.reindex` finds the rest."""
 
@@ -71,11 +70,15 @@ class Session:
         self._loose_ends: set[asyncio.Task[None]] = set()
         self._running = False
         self.engine = EngineLink(lambda: connect(self.settings), on_ready=self._teach_everything)
-        self._pipeline = Pipeline(
+        self.suggestions = Suggestions(
             engine=self.engine.engine,
             find_snippets=self._find_snippets,
+            index_of=lambda root: self._indexes.get(Path(root)) if root is not None else None,
             on_engine_error=self._engine_failed,
             on_engine_answer=self.engine.heard,
+            settings=lambda: self.settings,
+            document=lambda uri: self.documents.get(uri),
+            client=lambda: self.client.name,
         )
 
     def initialize(self, params: Mapping[str, Any]) -> tuple[str, ...]:
@@ -94,13 +97,17 @@ class Session:
     async def close(self) -> None:
         """End what runs; the shared engine process stays."""
         self._running = False
-        await asyncio.gather(*(index.close() for index in self._indexes.values()), self.engine.close())
+        closing = [index.close() for index in self._indexes.values()]
+        await asyncio.gather(*closing, self.engine.close(), self.suggestions.close())
         self._indexes.clear()
 
     def configure(self, source: str, raw: object) -> tuple[str, ...]:
         """Replace the options of one source; returns one line on each that makes no sense."""
         options, problems = decode(raw)
+        switched = self._options.pop(_SWITCHES, None)
         self._options[source] = options
+        if switched is not None:
+            self._options[_SWITCHES] = switched
         before, self.settings = self.settings, resolve(*self._options.values())
         if self._running:
             self._apply_change(before, self.settings)
@@ -118,7 +125,9 @@ class Session:
         if document is None:
             log.warning("a change to a document that is not open is ignored")
             return
+        edits = tuple(edits)
         self.documents[uri] = document = document.edited(edits, version=version)
+        self.suggestions.edited(document, edits)
         name, index = self._index_of(uri)
         if index is not None:
             index.update(name, document_text(document))
@@ -130,7 +139,7 @@ class Session:
     def close_document(self, uri: str) -> None:
         """Stop mirroring; what was not saved is gone."""
         self.documents.pop(uri, None)
-        self._pipeline.forget(uri)
+        self.suggestions.forget(uri)
         name, index = self._index_of(uri)
         if index is not None:
             index.update(name, None)
@@ -210,35 +219,33 @@ class Session:
             trigger=trigger,
         )
 
-    async def answer(self, snapshot: Snapshot) -> Answer:
-        """Answer a request for a suggestion."""
-        return await self._pipeline.answer(snapshot, self.settings)
+    async def answer(self, snapshot: Snapshot, line: int, index: int) -> list[Item]:
+        """Answer a request for suggestions at a place, given by line and index of a character in it."""
+        return await self.suggestions.answer(snapshot, line, index)
 
-    def status(self) -> dict[str, Any]:
-        """Say how everything stands, as JSON and without source text; documents by a digest of theirs."""
-        return {
-            "version": VERSION,
-            "client": self.client.name,
-            "positionEncoding": self.client.encoding.value,
-            "engine": {"state": self.engine.state.value, "problem": self.engine.problem},
-            "folders": [
-                {"root": str(index.root), "state": index.state.value, "files": len(index.files)}
-                for index in self._indexes.values()
-            ],
-            "documents": [
-                {
-                    "uri": document.uri,
-                    "version": document.version,
-                    "lines": len(document.lines),
-                    "sha256": sha256(document.text.encode("utf-8", "surrogatepass")).hexdigest(),
-                }
-                for document in self.documents.values()
-            ],
-        }
+    def set_enabled(self, language: str | None, *, enabled: bool) -> None:
+        """Turn suggestions on or off, everywhere or in one language, whatever the settings say."""
+        switched = self._options.pop(_SWITCHES, Options())
+        if language is None:
+            switched = replace(switched, enabled=enabled)
+        else:
+            others = self.settings.disabled_languages - {language}
+            switched = replace(switched, disabled_languages=others if enabled else others | {language})
+        # Last, so that it wins over the settings.
+        self._options[_SWITCHES] = switched
+        self.settings = resolve(*self._options.values())
+
+    def index_of_document(self, uri: str) -> tuple[str, IndexProcess | None]:
+        """Return a document's path in its workspace folder, and that folder's index."""
+        return self._index_of(uri)
+
+    def indexes(self) -> tuple[IndexProcess, ...]:
+        """Return the index of each folder that has one."""
+        return tuple(self._indexes.values())
 
     def _apply_change(self, before: Settings, after: Settings) -> None:
         if before.engine != after.engine:
-            self._pipeline.forget_texts()
+            self.suggestions.forget_texts()
             self.engine.restart()
         if before.repository_context != after.repository_context:
             self.reindex()

@@ -25,6 +25,8 @@ class Ranked:
     suggestion: Suggestion
     confidence: float | None
     """How likely its first line is to be kept, from 0 to 1; None where the engine says nothing of it."""
+    is_doubtful: bool = False
+    """Whether it would have been hidden if nobody had asked for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from time import monotonic, perf_counter
@@ -68,6 +68,8 @@ class Pipeline:
         """What the engine wrote lately."""
         self.rejections = Rejections()
         self.pace = Pace()
+        self.without: Collection[str] = ()
+        """Names of steps to leave out, for a benchmark that measures each of them."""
         self.requests: dict[str, CompletionRequest] = {}
         """The latest question to the engine about each document."""
 
@@ -179,9 +181,11 @@ class Pipeline:
             rejections=self.rejections,
             source=source,
             facts=found.entry.facts,
-            shown_before=found.typed > 0 and found.entry.was_shown,
+            on_screen=found.entry.shown_to - found.typed if found.typed else 0,
+            without=self.without,
         )
-        found.entry.was_shown = found.entry.was_shown or bool(answer.ranked)
+        if answer.suggestion is not None:
+            found.entry.shown_to = found.typed + len(answer.suggestion.text)
         return answer
 
     def _look_ahead(self, snapshot: Snapshot, answer: Answer, settings: Settings) -> None:

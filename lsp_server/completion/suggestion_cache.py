@@ -39,7 +39,8 @@ class Entry:
     facts: Facts
     wide: bool
     """Whether the engine was asked for several texts."""
-    was_shown: bool = False
+    shown_to: int = 0
+    """Characters of the first text that were on the screen."""
     keys: list[str] = field(default_factory=list)
     number: int = 0
 

@@ -22,8 +22,7 @@ def near_cursor(snapshot: Snapshot) -> tuple[str, str]:
 
 def as_candidates(completion: Completion, snapshot: Snapshot) -> tuple[Candidate, ...]:
     """Return what the engine wrote as text of the document: its line ends, its indentation."""
-    total = completion.mean_log_probability * completion.new_tokens
-    scores = (TokenScore(end=len(completion.text), log_probability=total),) if completion.new_tokens else ()
+    scores = tuple(TokenScore(end=end, log_probability=score) for end, score in completion.token_scores)
     is_cut = completion.finish_reason in _CUT
     return (Candidate(text=_in_documents_style(completion.text, snapshot), scores=scores, is_cut=is_cut),)
 

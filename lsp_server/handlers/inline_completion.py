@@ -1,4 +1,4 @@
-"""`textDocument/inlineCompletion`: a frozen cursor in, a list of at most one item out."""
+"""`textDocument/inlineCompletion`: a frozen cursor in, a list of items out."""
 
 from lsprotocol import types
 
@@ -8,11 +8,12 @@ from lsp_server.completion.snapshot import Snapshot, Trigger
 from lsp_server.document import Document, Position
 from lsp_server.handlers.text_sync import position
 from lsp_server.language_server import MidfillServer
+from lsp_server.methods import ACCEPT_COMMAND
 from lsp_server.session import SelectedCompletion
 
 
 async def inline_completion(ls: MidfillServer, params: types.InlineCompletionParams) -> types.InlineCompletionList:
-    """Answer with a suggestion or an empty list; never null, never an error but for a cancelled request."""
+    """Answer with suggestions or an empty list; never null, never an error but for a cancelled request."""
     session = ls.session
     # Everything is frozen before the first await: edits that come later belong to later requests.
     document = session.documents.get(params.text_document.uri)
@@ -21,14 +22,20 @@ async def inline_completion(ls: MidfillServer, params: types.InlineCompletionPar
     snapshot = session.snapshot(params.text_document.uri, place, _trigger(params.context), selected)
     if document is None or snapshot is None:
         return types.InlineCompletionList(items=[])
-    answer = await session.answer(snapshot)
-    if answer.suggestion is None:
-        return types.InlineCompletionList(items=[])
-    if selected is not None:
-        item = _extending_item(answer.suggestion, snapshot, selected)
-    else:
-        item = _item(answer.suggestion, snapshot, document, place, session.client)
-    return types.InlineCompletionList(items=[item] if item is not None else [])
+    items = []
+    for one in await session.answer(snapshot, *document.place(place)):
+        if selected is not None:
+            item = _extending_item(one.suggestion, snapshot, selected)
+        else:
+            item = _item(one.suggestion, snapshot, document, place, session.client)
+        if item is not None:
+            item.command = _accept_command(one.id) if one.id else None
+            items.append(item)
+    return types.InlineCompletionList(items=items)
+
+
+def _accept_command(item_id: str) -> types.Command:
+    return types.Command(title="midfill: suggestion accepted", command=ACCEPT_COMMAND, arguments=[item_id])
 
 
 def _item(

@@ -3,7 +3,9 @@
 from lsprotocol import types
 
 from lsp_server.language_server import MidfillServer
+from lsp_server.methods import DID_CHANGE_STATUS
 from lsp_server.settings import NAMES, SECTION
+from lsp_server.status import StatusWatch
 
 
 async def initialized(ls: MidfillServer, _params: types.InitializedParams) -> None:
@@ -11,6 +13,9 @@ async def initialized(ls: MidfillServer, _params: types.InitializedParams) -> No
     ls.report_problems(ls.initial_problems)
     await pull_configuration(ls)
     ls.session.run()
+    if ls.session.client.follows_status:
+        ls.watch = StatusWatch(ls.session, lambda now: ls.tell(DID_CHANGE_STATUS, now))
+        ls.watch.start()
     await _register(ls)
 
 
