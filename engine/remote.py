@@ -20,6 +20,7 @@ from engine.decoding.stopping import Stop, stop_for
 from engine.errors import EngineError, EngineUnavailableError
 from engine.fim_formats import FimFormat, by_model_name, by_name
 from engine.prompt import PromptParts
+from engine.remote_answers import choice_of, finish_of, json_object, prompt_tokens_of, text_of, whole_number
 from engine.remote_errors import broken_connection, refusal
 from engine.remote_text import MarkFilter
 from engine.spelled_prompt import SpelledPrompt, spell
@@ -67,7 +68,8 @@ class RemoteEngine:
         timeout = httpx.Timeout(settings.read_seconds, connect=settings.connect_seconds)
         # A proxy of the environment must not be asked for what runs on this machine.
         self._client = httpx.AsyncClient(timeout=timeout, trust_env=self._base.host not in _LOOPBACK)
-        self._key = find_key(self._host)
+        self._key: str | None = None
+        self._knows_key = False
         self._format = _known_format(settings.format)
         self._status: EngineStatus | None = None
         self._heard = 0.0
@@ -166,15 +168,15 @@ class RemoteEngine:
         async with contextlib.aclosing(self._events(body, path="completions")) as answers:
             async for answer in answers:
                 first = first or time.perf_counter()
-                prompt_tokens = _usage(answer) or prompt_tokens
-                written = _text(answer)
+                prompt_tokens = prompt_tokens_of(answer) or prompt_tokens
+                written = text_of(answer)
                 tokens += bool(written)
                 text, ended = marks.push(written)
                 text, rule = stop.push(text)
                 if text:
                     texts.append(text)
                     yield Chunk(text=text)
-                finish = _finish(answer, length)
+                finish = finish_of(answer, length)
                 if rule or ended or finish:
                     reason = rule or (FinishReason.END_MARK if ended else None) or finish or reason
                     break
@@ -211,8 +213,8 @@ class RemoteEngine:
         reason = FinishReason.END_MARK
         async with contextlib.aclosing(self._events(body, path="chat/completions")) as answers:
             async for answer in answers:
-                reason = _finish(answer, Length.BLOCK) or reason
-                if text := _text(answer):
+                reason = finish_of(answer, Length.BLOCK) or reason
+                if text := text_of(answer):
                     texts.append(text)
                     yield Chunk(text=text)
         yield Completion(
@@ -230,7 +232,7 @@ class RemoteEngine:
         response = await self._post(body, path=path)
         try:
             if response.headers.get("content-type", "").startswith("application/json"):
-                yield _object(await response.aread())  # a server that does not stream
+                yield json_object(await response.aread())  # a server that does not stream
             else:
                 finished = False
                 async for event in events(response.aiter_lines()):
@@ -238,7 +240,7 @@ class RemoteEngine:
                         return
                     if "error" in event:
                         raise refusal(response.status_code, event, where=str(self._base), sent=body, key=self._key)
-                    finished = finished or bool(_choice(event).get("finish_reason"))
+                    finished = finished or bool(choice_of(event).get("finish_reason"))
                     yield event
                 if not finished:
                     raise EngineUnavailableError(f"{self._host} broke off in mid-answer; the next request tries again")
@@ -255,7 +257,7 @@ class RemoteEngine:
         for is_last_try in (False, True):
             self._hold_off()
             request = self._client.build_request(
-                "POST", _below(self._base, path), json=dict(body), headers=self._headers()
+                "POST", _below(self._base, path), json=dict(body), headers=await self._headers()
             )
             try:
                 response = await self._client.send(request, stream=True)
@@ -276,12 +278,12 @@ class RemoteEngine:
 
     async def _ask_status(self) -> EngineStatus:
         try:
-            response = await self._client.get(_below(self._base, "models"), headers=self._headers())
+            response = await self._client.get(_below(self._base, "models"), headers=await self._headers())
         except httpx.HTTPError as error:
             raise broken_connection(error, self._host, self._settings.read_seconds) from error
         listed: list[Mapping[str, Any]] = []
         if response.is_success:
-            found = _object(response.content).get("data")
+            found = json_object(response.content).get("data")
             listed = [entry for entry in found or () if isinstance(entry, dict)] if isinstance(found, list) else []
         elif response.status_code not in (404, 405):  # some servers list nothing
             said = await _error_of(response)
@@ -293,7 +295,7 @@ class RemoteEngine:
             parameters=0,
             device=self._host,
             dtype="",
-            context_length=_whole(entry.get("max_model_len")) or self._settings.prompt_tokens,
+            context_length=whole_number(entry.get("max_model_len")) or self._settings.prompt_tokens,
             threads=0,
             memory_bytes=0,
             uptime_seconds=0.0,
@@ -310,7 +312,10 @@ class RemoteEngine:
             raise EngineError(f"{self._host} has no model {self._model!r}; it has {', '.join(names[:8])}")
         return next((entry for entry in listed if entry.get("id") == self._model), {})
 
-    def _headers(self) -> dict[str, str]:
+    async def _headers(self) -> dict[str, str]:
+        if not self._knows_key:  # a keyring may ask its user to unlock it, and nobody else should wait for that
+            self._key = await asyncio.to_thread(find_key, self._host)
+            self._knows_key = True
         return {"Authorization": f"Bearer {self._key}"} if self._key else {}
 
     def _hold_off(self) -> None:
@@ -320,7 +325,7 @@ class RemoteEngine:
 
     def _note_pause(self, response: httpx.Response) -> None:
         if response.status_code == 429:
-            seconds = _whole(response.headers.get("retry-after"))
+            seconds = whole_number(response.headers.get("retry-after"))
             self._not_before = time.monotonic() + min(1.0 if seconds is None else seconds, 300.0)
 
 
@@ -351,51 +356,6 @@ def _ends(fim: FimFormat | None, prompt: SpelledPrompt, length: Length) -> dict[
         return {"suffix": prompt.suffix} | ({"stop": ["\n"]} if length is Length.LINE else {})
     line = ["\n"] if length is Length.LINE else []
     return {"stop": [*line, *fim.end_texts, *fim.end_marks, *fim.other_end_marks][:_MOST_STOPS]}
-
-
-def _choice(event: Mapping[str, Any]) -> Mapping[str, Any]:
-    choices = event.get("choices")
-    first = choices[0] if isinstance(choices, list) and choices else {}
-    return first if isinstance(first, dict) else {}
-
-
-def _text(event: Mapping[str, Any]) -> str:
-    choice = _choice(event)
-    delta = choice.get("delta") or choice.get("message")
-    text = delta.get("content") if isinstance(delta, dict) else choice.get("text")
-    return text if isinstance(text, str) else ""
-
-
-def _finish(event: Mapping[str, Any], length: Length) -> FinishReason | None:
-    choice = _choice(event)
-    reason = choice.get("finish_reason")
-    if reason == "length":
-        return FinishReason.MAX_TOKENS
-    if reason and length is Length.LINE and choice.get("stop_reason", "\n") == "\n":
-        return FinishReason.LINE_END  # the one stop string that ends no completion of the model's own
-    return FinishReason.END_MARK if reason else None
-
-
-def _usage(event: Mapping[str, Any]) -> int | None:
-    usage = event.get("usage")
-    return _whole(usage.get("prompt_tokens")) if isinstance(usage, dict) else None
-
-
-def _whole(value: object) -> int | None:
-    try:
-        return int(value) if isinstance(value, int | str) else None
-    except ValueError:
-        return None
-
-
-def _object(content: bytes) -> dict[str, Any]:
-    try:
-        found = json.loads(content)
-    except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
-        raise EngineUnavailableError("an answer that is no JSON object; is this a completions server?")
-    return found
 
 
 async def _error_of(response: httpx.Response) -> Mapping[str, Any]:
