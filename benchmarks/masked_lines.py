@@ -2,7 +2,7 @@
 
 The truth owes nothing to `repo_context`: universal-ctags finds the definitions, and regular expressions below resolve
 the imports. It goes by names, not types, so a definition counts when its name is used and its file lies within two
-import steps; in Java, Go and C#, files of the same package or namespace count as imported.
+import steps; in Java, Kotlin, Go, C# and PHP, files of the same package or namespace count as imported.
 """
 
 import json
@@ -23,12 +23,12 @@ MAX_NAMESAKES = 3
 """A name that more files within reach define (`get`, `append`) does not say which definition is needed."""
 FAMILIES: Mapping[str, str] = {
     ".py": "python", ".ts": "script", ".tsx": "script", ".mts": "script", ".js": "script", ".jsx": "script",
-    ".mjs": "script", ".java": "java", ".go": "go", ".rs": "rust", ".cs": "csharp",
+    ".mjs": "script", ".java": "java", ".go": "go", ".rs": "rust", ".cs": "csharp", ".kt": "kotlin", ".php": "php",
 }  # fmt: skip
 """File ending → the family of languages whose files can use each other's definitions."""
 DEFINING_KINDS = frozenset(
     {"class", "interface", "struct", "enum", "record", "trait", "type", "typedef", "talias", "alias", "implementation"}
-    | {"function", "func", "method", "member", "methodSpec", "generator", "property", "macro"}
+    | {"function", "func", "method", "member", "methodSpec", "generator", "property", "macro", "object"}
 )
 """Kinds of ctags that count as definitions; variables, fields and parameters do not."""
 NOT_DEFINING = frozenset({("Go", "member"), ("Rust", "implementation")})
@@ -42,11 +42,32 @@ _NOT_CODE = re.compile(
     r"\s*(?:#|//|/\*|\*|\"\"\"|'''|from\s|import\b|using\s+[\w.]+;|use\s|pub use\s|package\s|namespace\s|mod\s|@|\[|"
     r"export\s.*\sfrom\s)"
 )
+_LONG_IMPORT = re.compile(
+    r"^[ \t]*(?:from\s+[\w.]+\s+import\s*\([^)]*\)|(?:import|export)\s+(?:type\s+)?(?:\w+\s*,\s*)?\{[^}]*\}|"
+    r"import\s*\([^)]*\)|(?:pub(?:\([^)]*\))?\s+)?use\s[^;]*;)",
+    re.MULTILINE,
+)
+"""Imports of several lines: with a part of it masked, nothing says what an import is for."""
+_RESERVED = frozenset(
+    re.findall(
+        r"\w+",
+        """
+        abstract as async await boolean break case catch class const continue declare default delete do else enum export
+        extends false final finally fn for from fun function if implements import in instanceof interface let match mod
+        new null number object of override package private protected public readonly return static string struct super
+        switch this throw throws trait true try type typeof use val var void when where while with yield
+        """,
+    )
+)
+"""Words of the languages; after a dot they are names (`builder.default`), elsewhere they use no definition."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a definition is, and the words of its line up to its name; a bare name is followed by the next three."""
+    """Where a definition is, and the words of its line up to its name.
+
+    A bare name is followed by up to three more words of its line, or of the next lines when its line has no more.
+    """
 
     path: str
     words: str
@@ -79,6 +100,7 @@ class Sources:
             for name in names
             if name.rpartition("/")[2] in ("go.mod", "Cargo.toml", "package.json") and (root / name).is_file()
         }
+        self._rows_without_code: dict[str, set[int]] = {}
 
     @cached_property
     def definitions(self) -> dict[str, dict[str, list[Place]]]:
@@ -96,9 +118,9 @@ class Sources:
             if match and len(name) >= MIN_NAME and not name.startswith("__"):
                 words = ANY_WORD.findall(line[: match.end()])
                 if len(words) == 1:
-                    words += ANY_WORD.findall(" ".join([line[match.end() :], *lines[tag["line"] : tag["line"] + 3]]))[
-                        :3
-                    ]
+                    after = ANY_WORD.findall(line[match.end() :])
+                    after = after or ANY_WORD.findall(" ".join(lines[tag["line"] : tag["line"] + 3]))
+                    words += after[:3]
                 found[path].setdefault(name, []).append(Place(path=path, words=" ".join(words)))
         return found
 
@@ -119,13 +141,16 @@ class Sources:
             for path, text in self.texts.items()
         }
 
-    def prose(self, path: str) -> set[int]:
-        """Return the rows of block comments and of strings of several lines."""
-        rows: set[int] = set()
-        for match in _BLOCKS[self.family == "python"].finditer(self.texts[path]):
-            first = self.texts[path].count("\n", 0, match.start())
-            rows.update(range(first, first + match.group().count("\n") + 1))
-        return rows
+    def rows_without_code(self, path: str) -> set[int]:
+        """Return the rows of block comments, of strings and of imports of several lines; remembered."""
+        if path not in self._rows_without_code:
+            text = self.texts[path]
+            rows = self._rows_without_code[path] = set()
+            for pattern in (_BLOCKS[self.family == "python"], _LONG_IMPORT):
+                for match in pattern.finditer(text):
+                    first = text.count("\n", 0, match.start())
+                    rows.update(range(first, first + match.group().count("\n") + 1))
+        return self._rows_without_code[path]
 
     def within_two(self, path: str) -> set[str]:
         """Return the files within two import steps of a file."""
@@ -205,7 +230,7 @@ def _mask(
 ) -> Iterator[MaskedLine]:
     """Yield one masked line for each cross-file name in a line."""
     line = lines[row]
-    if len(line.strip()) < 6 or _NOT_CODE.match(line) or row in sources.prose(path):
+    if len(line.strip()) < 6 or _NOT_CODE.match(line) or row in sources.rows_without_code(path):
         return
     code = _STRING.sub(lambda match: '"' + " " * (len(match.group()) - 2) + '"', line)
     code = re.split(r"//|\s#\s", code)[0]
@@ -213,6 +238,8 @@ def _mask(
     for match in _WORD.finditer(code):
         name = match.group()
         if len(name) < MIN_NAME or name in sources.own_names[path]:
+            continue
+        if name in _RESERVED and not code[: match.start()].rstrip().endswith((".", "::", "->")):
             continue
         places = [place for other in near for place in sources.definitions[other].get(name, ())]
         if places and len({place.path for place in places}) <= MAX_NAMESAKES:
@@ -428,6 +455,32 @@ def _csharp(sources: Sources) -> _Resolver:
     return resolve
 
 
+def _kotlin(sources: Sources) -> _Resolver:
+    return _by_package(sources, r"^\s*import\s+([\w.]+)\.(\w+)")
+
+
+def _php(sources: Sources) -> _Resolver:
+    return _by_package(sources, r"^use\s+(?:function\s+)?\\?([\w\\]+)\\(\w+)")
+
+
+def _by_package(sources: Sources, pattern: str) -> _Resolver:
+    """Resolve imports of (package, name) to the files of the package that define the name, then the own package."""
+    package_of = {
+        path: _first(r"^\s*(?:<\?php\s+)?(?:package|namespace)\s+([\w.\\]+)", text)
+        for path, text in sources.texts.items()
+    }
+    members: dict[str, list[str]] = {}
+    for path, package in package_of.items():
+        members.setdefault(package, []).append(path)
+
+    def resolve(path: str, text: str) -> Iterator[str]:
+        for package, name in re.findall(pattern, text, re.MULTILINE):
+            yield from (other for other in members.get(package, ()) if name in sources.definitions[other])
+        yield from members[package_of[path]]
+
+    return resolve
+
+
 def _first(pattern: str, text: str) -> str:
     match = re.search(pattern, text, re.MULTILINE)
     return match.group(1) if match else ""
@@ -435,4 +488,5 @@ def _first(pattern: str, text: str) -> str:
 
 _RESOLVERS: Mapping[str, Callable[[Sources], _Resolver]] = {
     "python": _python, "script": _script, "java": _java, "go": _go, "rust": _rust, "csharp": _csharp,
+    "kotlin": _kotlin, "php": _php,
 }  # fmt: skip
