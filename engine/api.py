@@ -132,6 +132,10 @@ class EngineStatus:
     uptime_seconds: float
     collections: Mapping[str, int]
     """Tokens learned by collection."""
+    memory_limit_bytes: int = 0
+    """What weights, keys and values may take; 0 where that is not ours to say."""
+    key_value_bytes: int = 0
+    """Keys and values of the documents' prompts."""
 
 
 class Engine(Protocol):

@@ -35,11 +35,17 @@ class EngineSettings:
     model: str = "default"
     """`default`, a model folder, or a Hugging Face name in the local cache."""
     threads: int | None = None
-    """For the daemon this client starts; None is all cores but one. Does not tell daemons apart."""
+    """For the daemon this client starts; None measures which number is fastest. Does not tell daemons apart."""
+    precision: str = "auto"
+    """Of the weights on a CPU: `auto`, `float32`, `int8` or `int4`. Does not tell daemons apart either."""
     device: str = "auto"
     """`auto`, `cpu`, `cuda`, `cuda:1`, ..."""
     prompt_tokens: int | None = None
     """Longest prompt; None is 2,048 on a CPU and the model's context on a GPU."""
+    drafting: str = "on"
+    """`off` reads one token at a time, for benchmarks; the answers are the same."""
+    memory_megabytes: int | None = None
+    """Most memory of the daemon this client starts, for weights, keys and values; None is half of the machine's."""
     idle_seconds: float = 900.0
     """The daemon this client starts ends when nobody asked for anything this long."""
     start_seconds: float = 120.0
@@ -134,9 +140,19 @@ def worker_command(settings: EngineSettings) -> tuple[list[str], dict[str, str]]
     socket_path = _socket_path(settings)
     command = [sys.executable, "-P", "-m", "engine.worker", "--model", _model_argument(settings.model)]
     command += ["--socket", str(socket_path), "--log", str(_log_path(socket_path))]
-    command += ["--device", settings.device, "--idle-seconds", str(settings.idle_seconds)]
+    command += [
+        "--precision",
+        settings.precision,
+        "--device",
+        settings.device,
+        "--idle-seconds",
+        str(settings.idle_seconds),
+    ]
     if settings.threads is not None:
         command += ["--threads", str(settings.threads)]
+    command += ["--drafting", settings.drafting]
+    if settings.memory_megabytes is not None:
+        command += ["--memory-mb", str(settings.memory_megabytes)]
     if settings.prompt_tokens is not None:
         command += ["--prompt-tokens", str(settings.prompt_tokens)]
     environment = _QUIET_ENVIRONMENT | os.environ | {"PYTHONPATH": str(paths.PACKAGES_FOLDER)}
@@ -262,7 +278,15 @@ def _identity(settings: EngineSettings) -> str:
     versions = [*_versions(paths.PACKAGES_FOLDER / "engine", "**/*.py"), *_versions(folder, "*")]
     # Nothing else of the settings: two clients that disagree on threads or idle time are not worth two copies of the
     # weights.
-    key = [wire.PROTOCOL_VERSION, sys.executable, model, settings.device, settings.prompt_tokens, versions]
+    key = [
+        wire.PROTOCOL_VERSION,
+        sys.executable,
+        model,
+        settings.device,
+        settings.prompt_tokens,
+        settings.drafting,
+        versions,
+    ]
     return sha256(json.dumps(key).encode()).hexdigest()[:16]
 
 

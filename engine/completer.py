@@ -27,7 +27,8 @@ from engine.decoding.stopping import stop_for
 from engine.instruct import answer
 from engine.model_folder import ServedModel
 from engine.ngram import NgramCollection, NgramModel
-from engine.prompt import Prompt, PromptParts, build, end_ids
+from engine.prompt import Prompt, PromptParts, end_ids
+from engine.prompt_memory import PromptMemory
 
 _FILE_CHARACTERS = 60_000
 """Characters of the open file counted on each side of the cursor: about 20 thousand tokens."""
@@ -84,6 +85,7 @@ class Completer:
         self._healing = Healing(model.tokenizer)
         self._reads_to_the_cursor = not model.prompt_settings.mode.ends_between_tokens
         self._prefixes = PrefixCache(model.network, memory_bytes=cache_bytes)
+        self._prompts = PromptMemory(model.prompt_settings, model.tokenizer)
         self._drafting = drafting
         self._rates = AcceptanceRates()
         self._encode_block = lru_cache(4096)(model.tokenizer.encode)
@@ -226,7 +228,7 @@ class Completer:
             repository=Path(request.collection).name if request.collection else "",
         )
         budget = min(self._prompt_tokens, self._context_length - reserve)
-        return build(parts, self._model.prompt_settings, self._model.tokenizer, budget=budget)
+        return self._prompts.build(request.document, parts, budget=budget)
 
     def _predictor(self, request: CompletionRequest, cursor: "_Cursor", kept: KeptTokens | None) -> Predictor:
         cache = None

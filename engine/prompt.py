@@ -59,6 +59,16 @@ class PromptMode(Enum):
         return self is not PromptMode.FILL_IN_THE_MIDDLE
 
 
+class TypedText(Enum):
+    """Where text goes that was typed since a document's prompt was last laid out, if its suffix stands behind it."""
+
+    PREFIX = "prefix"
+    """To the prefix, as in training; all that follows is read anew at every keystroke."""
+    MIDDLE = "middle"
+    """Behind the middle mark, as the beginning of the middle: nothing is read anew. For models trained on cuts at
+    any character."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptSettings:
     """What `prompt.json` says: the format a model was trained on and how its window is shared."""
@@ -71,6 +81,8 @@ class PromptSettings:
     suffix_share: float = 0.2
     """Most of the prompt that the suffix may take while prefix or snippets still want room."""
     mode: PromptMode = PromptMode.FILL_IN_THE_MIDDLE
+    typed_text: TypedText = TypedText.PREFIX
+    """Matters to `PromptMode.FILL_IN_THE_MIDDLE` alone: in the other modes the prefix comes last."""
 
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> "PromptSettings":
@@ -86,6 +98,7 @@ class PromptSettings:
                 snippet_share=float(raw.get("snippet_share", 0.3)),
                 suffix_share=float(raw.get("suffix_share", 0.2)),
                 mode=PromptMode(raw.get("mode", PromptMode.FILL_IN_THE_MIDDLE.value)),
+                typed_text=TypedText(raw.get("typed_text", TypedText.PREFIX.value)),
             )
         except KeyError as error:
             raise ModelFolderError(f"prompt.json has no {error.args[0]!r}") from error
@@ -105,6 +118,7 @@ class PromptSettings:
             "snippet_share": self.snippet_share,
             "suffix_share": self.suffix_share,
             "mode": self.mode.value,
+            "typed_text": self.typed_text.value,
         }
 
 

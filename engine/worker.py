@@ -25,9 +25,10 @@ import torch
 from engine import model_folder, paths
 from engine.api import EngineStatus
 from engine.collection_library import CollectionLibrary
-from engine.completer import Completer, Source
+from engine.completer import Completer, Drafting, Source
 from engine.daemon import Daemon
 from engine.errors import EngineError, EngineUnavailableError
+from engine.model.serving import Precision
 from engine.model_folder import ServedModel
 from engine.model_names import resolve
 
@@ -36,6 +37,8 @@ log = logging.getLogger("midfill.engine")
 _PROMPT_TOKENS_ON_CPU = 2048
 """A CPU reads a prompt of this length in a second or so with a small model; longer ones only delay the first answer."""
 _LOG_BYTES = 1 << 20
+_MOST_CACHE_BYTES = 1 << 30
+"""For keys and values: hundreds of documents of a small model, a few of a big one."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,9 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         model = _read_model(options)
         library = CollectionLibrary(
             model.tokenizer,
-            vocabulary_size=model.transformer.config.vocab_size,
+            vocabulary_size=model.network.config.vocab_size,
             folder=paths.cache_folder() / "collections",
         )
+        completer = _completer(options, model, library)
         listener = _listen(options.socket)
     except _AlreadyServedError as error:
         log.info("%s", error)
@@ -62,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _report(options.ready_fd, {"error": str(error), "kind": type(error).__name__})
         return 1
     try:
-        asyncio.run(_serve(options, model, library, listener))
+        asyncio.run(_serve(options, model, library, completer, listener))
     finally:
         options.socket.unlink(missing_ok=True)
         os.close(lock)
@@ -74,19 +78,28 @@ class _AlreadyServedError(EngineError):
     """Another process holds this socket's lock; whoever asked tries again."""
 
 
-async def _serve(
-    options: argparse.Namespace, model: ServedModel, library: CollectionLibrary, listener: socket.socket
-) -> None:
-    completer = Completer(
+def _completer(options: argparse.Namespace, model: ServedModel, library: CollectionLibrary) -> Completer:
+    return Completer(
         model,
         source=Source(options.source),
         find_collection=library.find,
         prompt_tokens=options.prompt_tokens or _default_prompt_tokens(model),
+        cache_bytes=_cache_bytes(options),
+        drafting=Drafting(options.drafting),
     )
+
+
+async def _serve(
+    options: argparse.Namespace,
+    model: ServedModel,
+    library: CollectionLibrary,
+    completer: Completer,
+    listener: socket.socket,
+) -> None:
     daemon = Daemon(
         completer,
         library,
-        describe=lambda: _status(options, model, library),
+        describe=lambda: _status(options, model, library, completer),
         idle_seconds=options.idle_seconds,
     )
     loop = asyncio.get_running_loop()
@@ -103,9 +116,13 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--socket", type=Path, required=True)
     parser.add_argument("--log", type=Path, required=True)
     parser.add_argument("--ready-fd", type=int, help="file descriptor that is told in one line how the start went")
-    parser.add_argument("--threads", type=int, help="default: all cores but one")
+    parser.add_argument("--threads", type=int, help="default: measured")
+    precisions = [precision.value for precision in Precision]
+    parser.add_argument("--precision", choices=precisions, default="auto", help="of the weights on a CPU")
     parser.add_argument("--device", default="auto", help="'auto', 'cpu', 'cuda', 'cuda:1', ...")
     parser.add_argument("--source", choices=[source.value for source in Source], default=Source.BOTH.value)
+    parser.add_argument("--drafting", choices=[drafting.value for drafting in Drafting], default=Drafting.ON.value)
+    parser.add_argument("--memory-mb", type=int, help="most memory, in MiB; default: half of the machine's")
     parser.add_argument("--prompt-tokens", type=int, help=f"longest prompt; default on a CPU: {_PROMPT_TOKENS_ON_CPU}")
     parser.add_argument("--idle-seconds", type=float, default=900.0)
     return parser.parse_args(arguments)
@@ -131,27 +148,41 @@ def _lock(socket_path: Path) -> int:
 
 
 def _read_model(options: argparse.Namespace) -> ServedModel:
-    torch.set_num_threads(options.threads or _default_threads())
     device = options.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        on_cpu = torch.device(device).type == "cpu"
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise EngineUnavailableError(f"device {device!r} cannot be used here; set it to 'auto' or 'cpu'") from error
-    dtype = torch.float32 if on_cpu else torch.bfloat16
-    return model_folder.read(resolve(options.model), dtype=dtype, device=device)
+    precision = Precision(options.precision)
+    return model_folder.serve(resolve(options.model), precision=precision, threads=options.threads, device=device)
 
 
-def _default_threads() -> int:
-    """All cores this process may use but one, which is the editor's."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, (cores or 1) - 1)
+def _memory_limit(options: argparse.Namespace) -> int:
+    """Bytes that weights, keys and values may take."""
+    if options.memory_mb:
+        return int(options.memory_mb) << 20
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+
+
+def _cache_bytes(options: argparse.Namespace) -> int:
+    """What is left for keys and values once the model is read.
+
+    Raises:
+        EngineUnavailableError: the model alone needs more than the limit.
+    """
+    limit, used = _memory_limit(options), _resident_bytes()
+    if used > limit:
+        raise EngineUnavailableError(
+            f"the model needs {used >> 20} MiB and the memory limit is {limit >> 20} MiB; "
+            "raise it or use a smaller model"
+        )
+    return min(_MOST_CACHE_BYTES, limit - used)
 
 
 def _default_prompt_tokens(model: ServedModel) -> int | None:
-    return _PROMPT_TOKENS_ON_CPU if model.transformer.embed_tokens.weight.device.type == "cpu" else None
+    return _PROMPT_TOKENS_ON_CPU if model.network.device.type == "cpu" else None
 
 
 def _listen(path: Path) -> socket.socket:
@@ -182,17 +213,21 @@ def _report(descriptor: int | None, message: dict[str, object]) -> None:
         os.close(descriptor)
 
 
-def _status(options: argparse.Namespace, model: ServedModel, library: CollectionLibrary) -> EngineStatus:
-    weight = model.transformer.embed_tokens.weight
+def _status(
+    options: argparse.Namespace, model: ServedModel, library: CollectionLibrary, completer: Completer
+) -> EngineStatus:
+    network = model.network
     return EngineStatus(
         process_id=os.getpid(),
         model=options.model,
-        parameters=model.transformer.parameter_count(),
-        device=str(weight.device),
-        dtype=str(weight.dtype).removeprefix("torch."),
+        parameters=network.parameter_count(),
+        device=str(network.device),
+        dtype=f"{network.precision}, {network.path}",
         context_length=model.prompt_settings.context_length,
-        threads=torch.get_num_threads(),
+        threads=network.threads,
         memory_bytes=_resident_bytes(),
+        memory_limit_bytes=_memory_limit(options),
+        key_value_bytes=completer.cache_bytes,
         uptime_seconds=time.monotonic() - _STARTED,
         collections=library.tokens(),
     )

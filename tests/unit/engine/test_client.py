@@ -377,3 +377,52 @@ def test_other_weights_or_another_device_are_another_daemon(tmp_path):
     assert client_module._identity(EngineSettings(model=str(tmp_path / "model"), device="cuda")) != before
     (tmp_path / "model" / "prompt.json").write_text(json.dumps({"changed": True}))
     assert client_module._identity(settings) != before
+
+
+async def test_eight_windows_share_one_copy_and_a_busy_one_holds_up_nobody(slow_settings):
+    """While one window is in the middle of a long answer, the others start and finish theirs."""
+    async with contextlib.AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(connected(slow_settings)) for _ in range(8)]
+        busy = clients[0].complete(long_request(document="busy", seed=7))
+        await anext(busy)
+        others = await asyncio.gather(
+            *(
+                complete(client, request(document=str(number), max_tokens=2))
+                for number, client in enumerate(clients[1:])
+            )
+        )
+        assert all(completion.finish_reason is not FinishReason.CANCELLED for completion in others)
+        assert isinstance(await anext(busy), Chunk)  # it goes on where it was
+        await busy.aclose()
+        assert len({(await client.status()).process_id for client in clients}) == 1
+
+
+async def test_every_window_survives_a_kill_in_mid_answer(slow_settings):
+    async with contextlib.AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(connected(slow_settings)) for _ in range(4)]
+        streams = [client.complete(long_request(document=str(number))) for number, client in enumerate(clients)]
+        await asyncio.gather(*(anext(stream) for stream in streams))
+        kill((await clients[0].status()).process_id, signal.SIGKILL)
+        for stream in streams:
+            with pytest.raises(EngineUnavailableError):
+                async for _ in stream:
+                    pass
+        answers = await asyncio.gather(*(complete(client, request()) for client in clients))
+        assert all(answer.new_tokens for answer in answers)
+        assert len({(await client.status()).process_id for client in clients}) == 1
+
+
+async def test_alternatives_come_as_completions_of_their_own(settings):
+    async with connected(settings) as client:
+        answers = [answer async for answer in client.complete(request(alternatives=3, length=Length.BLOCK))]
+    texts = [answer.text for answer in answers if isinstance(answer, Completion)]
+    assert len(texts) == len(set(texts)) == 3
+    assert "".join(answer.text for answer in answers if isinstance(answer, Chunk)) == texts[0]
+
+
+async def test_a_model_beyond_the_memory_limit_is_one_clear_line(tmp_path, model):
+    with (
+        engine_home(tmp_path, model, memory_megabytes=1) as settings,
+        pytest.raises(EngineUnavailableError, match="the memory limit is 1 MiB"),
+    ):
+        await EngineClient.connect(settings)

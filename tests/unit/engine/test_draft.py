@@ -62,12 +62,18 @@ def test_a_repository_that_knows_the_text_needs_few_passes(tmp_path, monkeypatch
         completer = Completer(model, find_collection=lambda name: collection, drafting=drafting)
         for name in ("logits", "next_logits"):
             real = getattr(type(model.network), name)
-            monkeypatch.setattr(
-                model.network, name, lambda ids, cache, real=real: counted.append(1) or real(model.network, ids, cache)
-            )
+            monkeypatch.setattr(model.network, name, _counting(model.network, real, counted))
         assert answer(completer, asked).new_tokens > 20
         passes[drafting] = len(counted)
     assert passes[Drafting.ON] * 2 < passes[Drafting.OFF]
+
+
+def _counting(network, real, counted):
+    def read(ids, cache):
+        counted.append(1)
+        return real(network, ids, cache)
+
+    return read
 
 
 def slow_continuation(ids, limit):
