@@ -26,6 +26,7 @@ class ModelFacts:
     hidden_size: int
     heads: int
     key_value_heads: int
+    head_width: int
     vocabulary: int
     parameters: int
     """Stored numbers; tied embeddings count once."""
@@ -45,7 +46,7 @@ class ModelFacts:
     @property
     def cache_bytes_per_token(self) -> int:
         """Estimate the bytes of keys and values that a token of the prompt takes, at 16 bits."""
-        return 2 * self.layers * self.key_value_heads * (self.hidden_size // max(self.heads, 1)) * 2
+        return 2 * self.layers * self.key_value_heads * self.head_width * 2
 
 
 def read_facts(folder: Path) -> ModelFacts:
@@ -66,15 +67,17 @@ def read_facts(folder: Path) -> ModelFacts:
     if not sizes:
         raise ModelFolderError(f"{folder} holds no *.safetensors; a model folder needs its weights in that form")
     heads = _whole(config, "num_attention_heads", "n_head")
+    hidden = _whole(config, "hidden_size", "n_embd")
     context = _whole(config, "max_position_embeddings", "n_positions")
     settings = read_settings(folder, Tokenizer.load(folder), context_length=context)
     return ModelFacts(
         folder=folder,
         architecture=str((raw.get("architectures") or [raw.get("model_type", "unknown")])[0]),
         layers=_whole(config, "num_hidden_layers", "n_layer"),
-        hidden_size=_whole(config, "hidden_size", "n_embd"),
+        hidden_size=hidden,
         heads=heads,
         key_value_heads=1 if config.get("multi_query") else int(config.get("num_key_value_heads") or heads),
+        head_width=int(config.get("head_dim") or hidden // max(heads, 1)),
         vocabulary=_whole(config, "vocab_size"),
         parameters=sum(sizes.values()),
         stored_as=", ".join(sorted(sizes, key=lambda kind: -sizes[kind])),

@@ -74,6 +74,7 @@ class ModelRegistry:
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             temporary.write_text(json.dumps({"default": self.chosen, "models": models}, indent=2) + "\n", "utf-8")
+            temporary.chmod(0o600)
             temporary.replace(path)
         except OSError as error:
             raise EngineError(f"cannot write {path}: {error.strerror or error}") from error
