@@ -29,12 +29,15 @@ _PROBE: Final = """
 import json, os, sys, torch
 from engine import model_folder
 from engine.errors import EngineError
+from engine.model import serving
 from engine.model_names import resolve
+from engine.paths import cache_folder
 from engine.prompt import read_settings
 from engine.tokenizer import Tokenizer
 cuda = torch.cuda.is_available()
 answer = {"device": f"cuda ({torch.cuda.get_device_name(0)})" if cuda else "cpu", "cores": len(os.sched_getaffinity(0))}
 try:
+    answer |= {"computes": "CUDA graph, bfloat16" if cuda else serving.describe(cache_folder() / "kernels")}
     folder = resolve(sys.argv[1])
     size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
     if size > 4e9:
@@ -121,6 +124,8 @@ def _model(name: str) -> Iterator[Finding]:
         yield Finding(what="engine", value="cannot start", problem=f"{probe['crash']}; install midfill again")
         return
     yield Finding(what="device", value=f"{probe['device']}, {probe['cores']} CPU cores")
+    if "computes" in probe:
+        yield Finding(what="computes with", value=probe["computes"])
     if "problem" in probe:
         yield Finding(what="model", value=model, problem=probe["problem"])
         return
