@@ -6,6 +6,7 @@ Messages both ways are JSON behind a 4-byte big-endian length. The first replies
 times, then `ready` and `files`, or `failed`. The process ends when its standard input does.
 """
 
+import gc
 import json
 import os
 import sys
@@ -34,6 +35,8 @@ def main() -> int:
     os.nice(_POLITENESS)
     try:
         with Repository.open(root, on_progress=_Reporter(replies).report) as repository:
+            # What was loaded stays as long as this process: later collections need not look at it again.
+            gc.freeze()
             _serve(repository, token_counter(model), questions, replies)
     except RepoContextError as error:
         write_message(replies, {"failed": str(error)})
@@ -121,6 +124,12 @@ def _answer(repository: Repository, question: dict[str, Any], count_tokens: Call
                 if question["text"] is not None:
                     repository.note_edit(question["path"])
                 return {"holds": question["text"] is None and _holds(repository, question["path"])}
+            case "opened":
+                repository.note_open(question["path"])
+                return {"done": True}
+            case "closed":
+                repository.note_closed(question["path"])
+                return {"done": True}
             case "unknown":
                 return {"unknown": unknown_names(repository, question["names"])}
             case "import":

@@ -589,5 +589,3 @@ def _without_collection() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
-            # What was loaded stays as long as the process: later collections need not look at it again.
-            gc.freeze()

@@ -1,3 +1,4 @@
+import gc
 import os
 import shutil
 import signal
@@ -207,6 +208,16 @@ def test_an_indexing_that_is_killed_leaves_an_index_that_the_next_one_completes(
         assert summary.reparsed < 1_200
     with Repository.open(root, index_folder=tmp_path / "index") as repository:
         assert repository.summary().reparsed == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_closed_repository_holds_on_to_none_of_its_files(root, tmp_path):
+    for _ in range(3):
+        with Repository.open(root, index_folder=tmp_path / "index") as repository:
+            repository.snippets_for(Cursor(path="new.py", prefix="x", suffix=""), budget=100, count_tokens=len)
+        del repository
+        gc.collect()
+        assert str(tmp_path / "index") not in Path("/proc/self/maps").read_text()
 
 
 def test_two_processes_may_open_the_same_repository(root, tmp_path):
