@@ -1,9 +1,9 @@
 """Measures the repository index beside its peers: CPU seconds to build and reopen it, and CPU time of an answer.
 
-    python benchmarks/index_speed.py ROOT [--extension py] [--peers FOLDER] [--aider PYTHON]
+    python benchmarks/index_speed.py ROOT... [--extension py] [--peers FOLDER] [--aider PYTHON]
 
-Indexes a copy of the files of ROOT (those with `--extension`, or all), so that a peer sees the same tree. Peers are run
-when they are there: `ast-grep` (its parse and match, in FOLDER or on the PATH) and aider's repo map (the Python of an
+Indexes a copy of the files of all ROOTs (those with `--extension`, or all), so that a peer sees the same tree. Peers
+run when they are there: `ast-grep` (its parse and match, in FOLDER or on the PATH) and aider's repo map (the Python of an
 environment that has aider-chat). rank-bm25 is installed with midfill. All figures are CPU time of all processes.
 """
 
@@ -53,7 +53,7 @@ def main() -> None:
     """Print every figure for one tree."""
     arguments = _arguments()
     with tempfile.TemporaryDirectory() as scratch:
-        tree = _copy(Path(arguments.root), arguments.extension, Path(scratch) / "tree")
+        tree = _copy([Path(root) for root in arguments.roots], arguments.extension, Path(scratch) / "tree")
         index = Path(scratch) / "index"
         print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors")
         ours = _cold(tree, index)
@@ -61,30 +61,37 @@ def main() -> None:
         with _measured("warm start, nothing changed"):
             repository = Repository.open(tree, index_folder=index)
         with repository:
+            with _measured("its first answer"):
+                repository.snippets_for(
+                    Cursor(path="new.py", prefix="x = ", suffix=""), budget=64, count_tokens=_tokens
+                )
             _disk(index)
             _queries(repository)
             _snippets(repository)
-            _edits(repository, tree)
+            _edits(repository)
+            _queries(repository)
     print(f"memory: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10} MB at most in the index's process")
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("root", help="folder to index")
+    parser.add_argument("roots", nargs="+", metavar="ROOT", help="folder to index; of several one tree is made")
     parser.add_argument("--extension", help="only files with this extension, without the dot")
     parser.add_argument("--peers", help="folder that holds the ast-grep program")
     parser.add_argument("--aider", help="Python of an environment with aider-chat")
     return parser.parse_args()
 
 
-def _copy(root: Path, extension: str | None, target: Path) -> Path:
-    """Copy the files to measure, so that each program sees the same ones."""
+def _copy(roots: Sequence[Path], extension: str | None, target: Path) -> Path:
+    """Copy the files to measure, so that each program sees the same ones; several roots lie side by side."""
     target.mkdir()
-    for file in Scanner(root.resolve()).scan().files:
-        if extension is None or file.path.endswith(f".{extension}"):
-            copy = target / file.path
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(root / file.path, copy)
+    for root in roots:
+        below = target / root.resolve().name if len(roots) > 1 else target
+        for file in Scanner(root.resolve()).scan().files:
+            if extension is None or file.path.endswith(f".{extension}"):
+                copy = below / file.path
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(root / file.path, copy)
     return target
 
 
@@ -145,17 +152,18 @@ def _files(path: Path) -> list[Path]:
 
 
 def _queries(repository: Repository) -> None:
-    """Time BM25 alone, and hold some of its scores against rank-bm25's."""
-    text = repository.ranking_index().text
+    """Time BM25 alone, and hold some of its scores against rank-bm25's, built over what is indexed now."""
+    index = repository.ranking_index()
+    text = index.text
     chance = random.Random(0)
     slots = text.alive_slots()
-    lines = {file.path: file.absolute_path.read_text("utf-8", "replace").split("\n") for file in repository.files()}
     starts = text.chunk_lines()
+    lines = {path: index.lines_of(path) or () for path in {path for _, path, _ in slots}}
     chunks = [terms_of("\n".join(lines[path][slice(*starts[slot])])) for slot, path, _ in slots]
     queries = [
         (chance.choice(chunks) + chance.choice(chunks) + chance.choice(chunks))[:QUERY_TERMS] for _ in range(QUERIES)
     ]
-    _percentiles(
+    ours = _percentiles(
         f"BM25 of {QUERY_TERMS} terms over {len(text)} chunks",
         [partial(text.search, query, limit=96, boosts={}, without="") for query in queries],
     )
@@ -168,7 +176,10 @@ def _queries(repository: Repository) -> None:
         spent.append(time.process_time() - before)
         difference = np.abs(text.scores(query)[order] - expected) / np.maximum(np.abs(expected), 1e-9)
         worst = max(worst, float(difference.max()))
-    print(f"rank-bm25: p50 {1e3 * statistics.median(spent):.0f} ms CPU; largest relative difference {worst:.1e}")
+    theirs = 1e3 * statistics.median(spent)
+    print(
+        f"rank-bm25: p50 {theirs:.0f} ms CPU, {theirs / ours:.0f} times ours; largest relative difference {worst:.1e}"
+    )
 
 
 def _snippets(repository: Repository) -> None:
@@ -186,13 +197,13 @@ def _tokens(text: str) -> int:
     return int(len(text) / 3.5)
 
 
-def _edits(repository: Repository, tree: Path) -> None:
+def _edits(repository: Repository) -> None:
     """Time an edit of a file of about 1,000 lines until a search sees it."""
     text = repository.ranking_index().text
     files = [file for file in repository.files() if 30_000 <= file.size <= 50_000][:40]
     edits: list[Callable[[], object]] = []
     for number, file in enumerate(files):
-        source = (tree / file.path).read_text("utf-8", "replace")
+        source = file.absolute_path.read_text("utf-8", "replace")
         changed = f"fresh_name_{number} = 1\n{source}"
 
         def edit(path: str = file.path, changed: str = changed, word: str = f"fresh_name_{number}") -> None:
@@ -204,7 +215,8 @@ def _edits(repository: Repository, tree: Path) -> None:
         _percentiles("edit of 30 to 50 kB until it is found", edits)
 
 
-def _percentiles(what: str, calls: Sequence[Callable[[], object]]) -> None:
+def _percentiles(what: str, calls: Sequence[Callable[[], object]]) -> float:
+    """Print the CPU time of calls and return its median, in milliseconds."""
     spent = []
     with contextlib.redirect_stdout(io.StringIO()):
         for call in calls:
@@ -216,6 +228,7 @@ def _percentiles(what: str, calls: Sequence[Callable[[], object]]) -> None:
         f"{what}: CPU p50 {statistics.median(spent):.1f} ms, p95 {spent[int(0.95 * (len(spent) - 1))]:.1f} ms,"
         f" max {spent[-1]:.1f} ms, {len(spent)} times"
     )
+    return statistics.median(spent)
 
 
 if __name__ == "__main__":

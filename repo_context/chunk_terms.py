@@ -1,6 +1,5 @@
-"""Counts the terms of chunks, and tells the words of files, many files at a time."""
+"""Counts the terms of chunks, many files at a time, and numbers terms and names."""
 
-import re
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -35,7 +34,7 @@ class ChunkTable:
 
 
 class TermCounter:
-    """Counts terms by their numbers in `vocabulary`, and tells words by theirs in `names`; it adds new ones to both.
+    """Counts terms by their numbers in `vocabulary`, and numbers names in `names`; it adds new ones to both.
 
     What a word's terms are is found out once. All that is done per occurrence is done for many files at once, in C.
     """
@@ -43,62 +42,47 @@ class TermCounter:
     def __init__(self, vocabulary: dict[str, int], names: dict[str, int] | None = None) -> None:
         self.vocabulary = vocabulary
         self.names: dict[str, int] = {} if names is None else names
-        self._words = _Words(vocabulary, self.names)
-
-    def count(self, files: Sequence[tuple[Sequence[str], Sequence[LineRange]]]) -> Iterator[tuple[ChunkTable, Ints]]:
-        """Yield one table a file, and the numbers of the words in it that can be names, ascending.
-
-        A file is its lines and the ranges of them that are its chunks.
-        """
-        numbers = self._words.numbers(["\n".join(lines[start:end]) for lines, ranges in files for start, end in ranges])
-        chunk_of_word = np.cumsum(numbers == _Words.MARK)
-        sizes = [len(ranges) for _, ranges in files]
-        pointers, term_ids, counts = self._count_chunks(numbers, chunk_of_word, sum(sizes))
-        names = self._names(numbers, np.append(np.repeat(np.arange(len(files)), sizes), 0)[chunk_of_word], len(files))
-        first = 0
-        for (_, ranges), used in zip(files, names, strict=True):
-            last = first + len(ranges)
-            start, end = int(pointers[first]), int(pointers[last])
-            bounds = np.array(ranges, np.int32).reshape(-1, 2)
-            table = ChunkTable(
-                starts=bounds[:, 0],
-                ends=bounds[:, 1],
-                pointers=pointers[first : last + 1] - start,
-                term_ids=term_ids[start:end],
-                counts=counts[start:end],
-            )
-            yield table, used
-            first = last
+        self._words = _Words(vocabulary)
 
     def number(self, names: Iterable[str]) -> Ints:
         """Return the numbers of names."""
         known = self.names
         return np.array([known.setdefault(name, len(known)) for name in sorted(names)], np.int32)
 
-    def _names(self, numbers: Ints, files: NDArray[np.int64], count: int) -> list[Ints]:
-        """Return the names in each of `count` files; `files` says which file each word is from."""
-        names = self._words.names_of(numbers)
-        keys = (files << 32 | names)[names >= 0]
-        keys.sort()
-        keys = keys[np.diff(keys, prepend=-1) != 0]
-        bounds = np.searchsorted(keys, np.arange(1, count, dtype=np.int64) << 32)
-        return np.split(keys.astype(np.int32), bounds) if count else []
+    def count(self, files: Sequence[tuple[Sequence[str], Sequence[LineRange]]]) -> Iterator[ChunkTable]:
+        """Yield one table a file; a file is its lines and the ranges of them that are its chunks."""
+        pointers, term_ids, counts = self._count_chunks(
+            ["\n".join(lines[start:end]) for lines, ranges in files for start, end in ranges]
+        )
+        first = 0
+        for _, ranges in files:
+            last = first + len(ranges)
+            start, end = int(pointers[first]), int(pointers[last])
+            bounds = np.array(ranges, np.int32).reshape(-1, 2)
+            yield ChunkTable(
+                starts=bounds[:, 0],
+                ends=bounds[:, 1],
+                pointers=pointers[first : last + 1] - start,
+                term_ids=term_ids[start:end],
+                counts=counts[start:end],
+            )
+            first = last
 
-    def _count_chunks(self, numbers: Ints, chunk_of_word: NDArray[np.int64], chunks: int) -> tuple[Ints, Ints, Ints]:
+    def _count_chunks(self, chunks: Sequence[str]) -> tuple[Ints, Ints, Ints]:
         """Return the postings of chunks: pointers, terms, counts."""
+        numbers = self._words.numbers(chunks)
         terms, repeats = self._words.expand(numbers)
         # One key a posting: sorting plain numbers is many times faster than sorting rows or hashing pairs.
-        keys = np.repeat(chunk_of_word << 32, repeats)
+        keys = np.repeat(np.cumsum(numbers == _Words.MARK) << 32, repeats)
         keys |= terms
         keys.sort()
         firsts = np.flatnonzero(np.diff(keys, prepend=-1))
         counts = np.diff(firsts, append=len(keys))
         keys = keys[firsts]
-        pointers = np.searchsorted(keys, np.arange(chunks + 1) << 32)
+        pointers = np.searchsorted(keys, np.arange(len(chunks) + 1) << 32)
         return pointers.astype(np.int32), keys.astype(np.int32), counts.astype(np.int32)
 
 
-_NAME = re.compile(r"[^\W\d]\w*")
 _SEPARATE = bytes(code if code > 127 or chr(code).isalnum() or chr(code) in "_\0" else 32 for code in range(256))
 """Puts a space for every ASCII character that is never part of a word."""
 
@@ -112,22 +96,18 @@ class _Words(dict[bytes, int]):
     MARK = 0
     """Number of the word that stands between two chunks."""
 
-    def __init__(self, vocabulary: dict[str, int], names: dict[str, int]) -> None:
+    def __init__(self, vocabulary: dict[str, int]) -> None:
         super().__init__({b"\0": self.MARK})
         self._vocabulary = vocabulary
-        self._known_names = names
-        self._names = array("i", [-1])
         self._terms = array("i")
         self._pointers = array("i", [0, 0])
 
     def __missing__(self, word: bytes) -> int:
-        vocabulary, names = self._vocabulary, self._known_names
+        vocabulary = self._vocabulary
         number = self[word] = len(self)
         text = word.decode("utf-8", "surrogatepass")
-        # The expression decides; most words are plain enough for a question that is answered ten times as fast.
-        is_name = text.isidentifier() if text.isascii() else _NAME.fullmatch(text) is not None
-        terms = terms_of_word(text) if is_name else terms_of(text)
-        self._names.append(names.setdefault(text, len(names)) if is_name else -1)
+        # Most words are plain enough for a question that is answered ten times as fast as they are looked through.
+        terms = terms_of_word(text) if text.isascii() and text.isidentifier() else terms_of(text)
         self._terms.extend([vocabulary.setdefault(term, len(vocabulary)) for term in terms])
         self._pointers.append(len(self._terms))
         return number
@@ -139,10 +119,6 @@ class _Words(dict[bytes, int]):
             text = " \0 ".join([chunk.replace("\0", " ") for chunk in chunks])
         words = text.encode("utf-8", "surrogatepass").translate(_SEPARATE).split()
         return np.fromiter(map(self.__getitem__, words), np.int32, len(words))
-
-    def names_of(self, numbers: Ints) -> Ints:
-        """Return the numbers in `names` of words; -1 for what cannot be a name."""
-        return np.array(self._names)[numbers]
 
     def expand(self, numbers: Ints) -> tuple[Ints, Ints]:
         """Return the terms of words given by number, one word after another, and how many each has."""

@@ -18,7 +18,6 @@ from repo_context.languages import family_of
 from repo_context.snippet import Cursor
 from repo_context.symbol_index import Located, SymbolIndex
 from repo_context.syntax import Definition, Import
-from repo_context.terms import used_names
 
 LINES_BEFORE = 10
 LINES_AFTER = 3
@@ -50,6 +49,7 @@ RECEIVER_REASON = "receiver"
 """How the reason begins of what a receiver before the cursor (`order.`) asks for."""
 
 _NAME = re.compile(r"[^\W\d]\w*")
+_WORD_OR_LINE = re.compile(r"\n|[^\W\d]\w*")
 _MEMBER = re.compile(r"(?:([^\W\d]\w*)\s*)?(?:\.|->|::)\s*([^\W\d]\w*)?")
 _CHAIN = re.compile(r"((?:[^\W\d]\w*\s*(?:\?\.|!?\.|->|::)\s*)+)\w*$")
 _ARGUMENTS = re.compile(r"\([^()]*\)|\[[^\[\]]*\]|(?<=\w)<[\w, <>]*>")
@@ -346,6 +346,7 @@ class _Lookup:
     def _owners(self, near: Mapping[str, Sequence[str]]) -> Iterator[Candidate]:
         """Yield the classes whose rare members the file uses: the nearer and the more of them, the better."""
         distances = _distances(self._cursor)
+        distances = {name: distances[name] for name in self._symbols.used_among(self._cursor.path, distances)}
         distances.update((member, 0) for used in near.values() for member in used)
         nearest = sorted(distances, key=lambda name: distances[name])[:MAX_USES]
         weights = {name: 1 / (1 + distances[name] / 10) for name in nearest}
@@ -512,11 +513,11 @@ class _Lookup:
 
 
 def _distances(cursor: Cursor) -> dict[str, int]:
-    """Return name → how many lines from the cursor it is used, for names used within `MAX_ROWS` of it."""
+    """Return word → how many lines it is from the cursor, for words within `MAX_ROWS` of it."""
     distances: dict[str, int] = {}
     before = "\n".join(cursor.prefix.rsplit("\n", MAX_ROWS + 1)[-MAX_ROWS - 1 :])
     after = "\n".join(cursor.suffix.split("\n", MAX_ROWS + 1)[: MAX_ROWS + 1])
-    for names in (reversed(used_names(before)), used_names(after)):
+    for names in (reversed(_WORD_OR_LINE.findall(before)), _WORD_OR_LINE.findall(after)):
         distance = 0
         for name in names:
             if name == "\n":

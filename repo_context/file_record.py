@@ -157,7 +157,7 @@ def unpack_syntax(packed: bytes) -> FileSyntax:
     definitions, imports, packages = marshal.loads(packed)  # noqa: S302 -- from our own process, or checksummed
     return FileSyntax(
         definitions=tuple(starmap(Definition, definitions)),
-        references=None,
+        references=frozenset(),
         imports=tuple(Import(module, tuple(starmap(ImportedName, names)), *rest) for module, names, *rest in imports),
         chunks=(),
         packages=packages,
@@ -195,12 +195,10 @@ def _parse_text(path: str, text: str, language: Language, mtime_ns: int, size: i
 
 def _count(files: Sequence[_Parsed | Skipped | Unchanged], counter: TermCounter) -> list[Result]:
     tables = counter.count([(file.lines, file.found.chunks) for file in files if isinstance(file, _Parsed)])
-    return [_record(file, *next(tables), counter) if isinstance(file, _Parsed) else file for file in files]
+    return [_record(file, next(tables), counter) if isinstance(file, _Parsed) else file for file in files]
 
 
-def _record(file: _Parsed, table: ChunkTable, words: Ints, counter: TermCounter) -> FileRecord:
-    references = file.found.references
-    names = words if references is None else counter.number(references)
+def _record(file: _Parsed, table: ChunkTable, counter: TermCounter) -> FileRecord:
     return FileRecord(
         path=file.path,
         language=file.language,
@@ -212,7 +210,7 @@ def _record(file: _Parsed, table: ChunkTable, words: Ints, counter: TermCounter)
         packages=file.found.packages,
         packed=pack_syntax(file.found),
         chunks=table,
-        names=names,
+        names=counter.number(file.found.references),
         unparsed=file.unparsed,
     )
 

@@ -29,7 +29,7 @@ class Grammar:
     queries: tuple[str, ...]
     """Names of files in `repo_context/queries`, without the extension; they are read as one query.
 
-    What follows a line `; References` finds the names that a file uses. Without such a part each of its words is one.
+    What follows a line `; References` finds the names that a file uses.
     """
     reach: int | None = None
     """How far below the top of the tree definitions and imports start that are found at once; None: anywhere.
@@ -71,7 +71,7 @@ PARSED_LANGUAGES: tuple[Language, ...] = (
     Language(
         name="tsx",
         comment="//",
-        grammar=Grammar(module="tree_sitter_typescript", function="language_tsx", queries=("typescript",)),
+        grammar=Grammar(module="tree_sitter_typescript", function="language_tsx", queries=("typescript", "tsx")),
     ),
     Language(name="java", comment="//", grammar=Grammar(module="tree_sitter_java", queries=("java",), reach=5)),
     Language(name="go", comment="//", grammar=Grammar(module="tree_sitter_go", queries=("go",))),
@@ -315,8 +315,8 @@ class Queries:
 
     structure: Query
     """Definitions and imports."""
-    references: Query | None
-    """Names used; None where each word of a file counts as one."""
+    references: Query
+    """Names used."""
 
 
 @cache
@@ -326,7 +326,7 @@ def load_query(grammar: Grammar) -> Queries:
     structure, _, references = query_source(grammar).partition("; References")
     return Queries(
         structure=Query(language, structure),
-        references=Query(language, f";{references}") if references else None,
+        references=Query(language, f";{references}"),
     )
 
 

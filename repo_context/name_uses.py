@@ -41,6 +41,11 @@ class NameUses:
         listed = self._listed
         return sorted([listed[number] for number in self._used.get(path, np.zeros(0, np.int32)).tolist()])
 
+    def among(self, path: str, words: Iterable[str]) -> list[str]:
+        """Return those of some words that a file uses as names, in their order."""
+        used = set(self._used.get(path, np.zeros(0, np.int32)).tolist())
+        return [word for word in words if self.names.get(word) in used]
+
     def files_using(self, name: str) -> int:
         """Return how many files use a name."""
         if self._files_using is None:

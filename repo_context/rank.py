@@ -16,7 +16,7 @@ from repo_context.recent_files import RecentFiles
 from repo_context.snippet import Cursor, Snippet
 from repo_context.symbol_index import Located, SymbolIndex
 from repo_context.syntax import Definition, Import
-from repo_context.terms import terms_of, terms_of_word, used_names, words_of
+from repo_context.terms import terms_of, terms_of_word, words_of
 from repo_context.text_index import Hit, TextIndex
 
 MAX_HITS = 96
@@ -165,11 +165,9 @@ def _names_in(hits: Sequence[Hit], index: Index) -> dict[str, float]:
     names: dict[str, float] = {}
     for hit in hits:
         lines = index.lines_of(hit.path) or ()
-        chunk = range(hit.start_line, hit.end_line)
-        own = {item.name for item in index.symbols.definitions_in(hit.path) if item.start_line in chunk}
-        for name in used_names("\n".join(lines[hit.start_line : hit.end_line])):
-            if name != "\n" and name not in own:
-                names.setdefault(name, hit.score / hits[0].score)
+        words = words_of("\n".join(lines[hit.start_line : hit.end_line]))
+        for name in index.symbols.used_among(hit.path, words):
+            names.setdefault(name, hit.score / hits[0].score)
     return names
 
 

@@ -101,9 +101,13 @@ class SymbolIndex:
                 children.setdefault(definition.parent, []).append(definition)
         return children.get(parent, ())
 
+    def used_among(self, path: str, words: Iterable[str]) -> list[str]:
+        """Return those of some words that a file uses as names, in their order."""
+        return self._uses.among(path, words)
+
     def files_using(self, name: str) -> int:
-        """Return how many files use a name beside those that define it."""
-        return max(self._uses.files_using(name) - self.files_defining(name), 0)
+        """Return how many files use a name."""
+        return self._uses.files_using(name)
 
 
 def _has_body(definition: Definition) -> bool:

@@ -66,8 +66,8 @@ class FileSyntax:
 
     definitions: tuple[Definition, ...]
     """In order of their start."""
-    references: frozenset[str] | None
-    """Names used: called, inherited from, taken as a type or a member; None: each word of the file may be one."""
+    references: frozenset[str]
+    """Names used: called, inherited from, taken as a type or a member."""
     imports: tuple[Import, ...]
     chunks: tuple[LineRange, ...]
     packages: tuple[str, ...] = ()
@@ -185,10 +185,8 @@ def _matches(tree: Tree, encoded: bytes, grammar: Grammar) -> _Matches:
     return matches
 
 
-def _references(tree: Tree, encoded: bytes, grammar: Grammar) -> frozenset[str] | None:
+def _references(tree: Tree, encoded: bytes, grammar: Grammar) -> frozenset[str]:
     query = load_query(grammar).references
-    if query is None:
-        return None
     nodes = QueryCursor(query, match_limit=MATCH_LIMIT).captures(tree.root_node).get("reference", ())
     names = {encoded[node.start_byte : node.end_byte] for node in nodes}
     return frozenset([name.decode("utf-8", "replace") for name in names])

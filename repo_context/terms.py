@@ -3,7 +3,6 @@
 import re
 
 _WORD = re.compile(r"[^\W\d]\w*")
-_USED = re.compile(r"\n|(?<=[.>:@])[^\W\d]\w*|[^\W\d]\w*(?=[(<!])|\b[A-Z]\w*")
 _PART = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|[^\W\d_A-Za-z]+")
 
 
@@ -14,15 +13,6 @@ def words_of(text: str) -> list[str]:
     ['x1', 'readFile', 'path']
     """
     return _WORD.findall(text)
-
-
-def used_names(text: str) -> list[str]:
-    r"""Return the names that a text calls, reads as members or takes as types, and its line ends, in order.
-
-    >>> used_names("total = order.sum(Rate)\nreturn x")
-    ['sum', 'Rate', '\n']
-    """
-    return _USED.findall(text)
 
 
 def terms_of_word(word: str) -> tuple[str, ...]:

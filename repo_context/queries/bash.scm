@@ -8,3 +8,6 @@
   (#any-of? @_source "source" "."))
 ((command name: (command_name (word) @_source) . argument: (string) @import.relative)
   (#any-of? @_source "source" "."))
+
+; References
+(command name: (command_name (word) @reference))

@@ -32,3 +32,8 @@
 ; Imports
 (preproc_include path: (string_literal (string_content) @import.module))
 (preproc_include path: (system_lib_string) @import.module)
+
+; References
+(call_expression function: (identifier) @reference)
+(field_expression field: (field_identifier) @reference)
+(type_identifier) @reference

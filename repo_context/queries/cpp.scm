@@ -53,3 +53,9 @@
 ; Imports
 (preproc_include path: (string_literal (string_content) @import.module))
 (preproc_include path: (system_lib_string) @import.module)
+
+; References
+(call_expression function: (identifier) @reference)
+(call_expression function: (qualified_identifier name: (identifier) @reference))
+(field_expression field: (field_identifier) @reference)
+(type_identifier) @reference

@@ -13,3 +13,13 @@
 (import_declaration . (scoped_identifier) @import.module)
 (import_declaration (scoped_identifier) @import.module (asterisk) @import.wildcard)
 (import_declaration "static" (scoped_identifier scope: (_) @import.module name: (identifier) @import.name) .)
+
+; References
+(method_invocation name: (identifier) @reference)
+((method_invocation object: (identifier) @reference) (#match? @reference "^[A-Z]"))
+(field_access field: (identifier) @reference)
+((field_access object: (identifier) @reference) (#match? @reference "^[A-Z]"))
+((method_reference . (identifier) @reference) (#match? @reference "^[A-Z]"))
+(type_identifier) @reference
+(marker_annotation name: (identifier) @reference)
+(annotation name: (identifier) @reference)

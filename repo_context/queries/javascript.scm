@@ -56,3 +56,11 @@
     arguments: (arguments . (string (string_fragment) @import.module))))
   (#eq? @_require "require"))
 (call_expression function: (import) arguments: (arguments . (string (string_fragment) @import.module)))
+
+; References
+(call_expression function: (identifier) @reference)
+(new_expression constructor: (identifier) @reference)
+(member_expression property: (property_identifier) @reference)
+(class_heritage (identifier) @reference)
+(jsx_opening_element name: (identifier) @reference)
+(jsx_self_closing_element name: (identifier) @reference)

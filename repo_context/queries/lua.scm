@@ -21,3 +21,9 @@
 ((function_call name: (identifier) @_require
   arguments: (arguments (string content: (string_content) @import.module)))
   (#any-of? @_require "require" "dofile" "loadfile"))
+
+; References
+(function_call name: (identifier) @reference)
+(function_call name: (dot_index_expression field: (identifier) @reference))
+(function_call name: (method_index_expression method: (identifier) @reference))
+(dot_index_expression field: (identifier) @reference)

@@ -12,3 +12,11 @@
 (import_from_statement module_name: (_) @import.module
   name: (aliased_import name: (dotted_name) @import.name alias: (identifier) @import.alias))
 (import_from_statement module_name: (_) @import.module (wildcard_import) @import.wildcard)
+
+; References
+(call function: (identifier) @reference)
+(attribute attribute: (identifier) @reference)
+(class_definition superclasses: (argument_list (identifier) @reference))
+(decorator (identifier) @reference)
+(type (identifier) @reference)
+(generic_type (identifier) @reference)

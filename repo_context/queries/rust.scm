@@ -21,3 +21,12 @@
   (#eq? @_path "path"))
 (use_declaration argument: (_) @import.tree)
 (mod_item name: (identifier) @import.scope body: (declaration_list (use_declaration argument: (_) @import.tree)))
+
+; References
+(call_expression function: (identifier) @reference)
+(call_expression function: (scoped_identifier name: (identifier) @reference))
+(field_expression field: (field_identifier) @reference)
+(scoped_identifier path: (identifier) @reference)
+(macro_invocation macro: (identifier) @reference)
+(struct_expression name: (type_identifier) @reference)
+(type_identifier) @reference

@@ -54,3 +54,14 @@
     arguments: (arguments . (string (string_fragment) @import.module))))
   (#eq? @_require "require"))
 (call_expression function: (import) arguments: (arguments . (string (string_fragment) @import.module)))
+
+; References
+(call_expression function: (identifier) @reference)
+(new_expression constructor: (identifier) @reference)
+(member_expression property: (property_identifier) @reference)
+(extends_clause value: (identifier) @reference)
+(type_annotation (type_identifier) @reference)
+(implements_clause (type_identifier) @reference)
+(extends_type_clause (type_identifier) @reference)
+(generic_type name: (type_identifier) @reference)
+(type_arguments (type_identifier) @reference)

@@ -10,7 +10,6 @@ from repo_context.languages import language_of
 from repo_context.name_uses import NameUses
 from repo_context.resolvers import is_settings_file
 from repo_context.syntax import FileSyntax
-from repo_context.terms import words_of
 
 GRAPHS = Path(__file__).parents[1] / "golden" / "repo_context" / "graphs"
 
@@ -69,7 +68,7 @@ def graph_of(files: dict[str, str]) -> ImportGraph:
     for path, text in files.items():
         found = parsed(path, text)
         if found is not None:
-            uses.note(path, words_of(text) if found.references is None else found.references)
+            uses.note(path, found.references)
         if found is None:
             graph.add(path, ())
         else:

@@ -5,7 +5,6 @@ from repo_context.dependency_order import order_files
 from repo_context.import_graph import ImportGraph
 from repo_context.languages import language_of
 from repo_context.resolvers import is_settings_file
-from repo_context.terms import words_of
 
 
 def graph_of(files, root_name=""):
@@ -23,7 +22,7 @@ def add(graph, path, source):
         graph.add(path, ())
         return
     found = syntax.parse(source, language.grammar)
-    graph.uses.note(path, words_of(source) if found.references is None else found.references)
+    graph.uses.note(path, found.references)
     graph.add(path, found.imports, packages=found.packages, definitions=found.definitions)
 
 

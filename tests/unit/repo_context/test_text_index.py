@@ -12,7 +12,7 @@ from repo_context.text_index import SMALL, TextIndex
 def table(index, lines, size=3):
     """The chunks of `size` lines of a text, in the index's vocabulary."""
     ranges = [(start, min(start + size, len(lines))) for start in range(0, len(lines), size)]
-    return next(TermCounter(index.vocabulary).count([(lines, ranges)]))[0]
+    return next(TermCounter(index.vocabulary).count([(lines, ranges)]))
 
 
 class Corpus:
