@@ -82,6 +82,8 @@ class IndexProcess:
         self._questions: deque[tuple[Mapping[str, Any], asyncio.Future[dict[str, Any]]]] = deque()
         self._edits: dict[str, Callable[[], dict[str, Any]]] = {}
         self._due: dict[str, Callable[[], dict[str, Any]]] = {}
+        self._shown: dict[str, str] = {}
+        """Documents to tell of by name: "opened" or "closed"."""
         self._gathering: asyncio.TimerHandle | None = None
         self._answers: dict[str, tuple[Snippet, ...]] = {}
 
@@ -126,6 +128,16 @@ class IndexProcess:
         if self._gathering is not None:
             self._gathering.cancel()
         self._gathering = asyncio.get_running_loop().call_later(_GATHER_SECONDS, self._pause_came)
+
+    def note_open(self, name: str) -> None:
+        """Tell the index that a document was opened: its text counts a little more."""
+        self._shown[name] = "opened"
+        self._work.set()
+
+    def note_closed(self, name: str) -> None:
+        """Tell the index that a document was closed."""
+        self._shown[name] = "closed"
+        self._work.set()
 
     def remove(self, name: str) -> None:
         """Tell the index that a file is gone."""
@@ -230,6 +242,10 @@ class IndexProcess:
                 answer = await self._ask(asked)
                 if not waiting.done():
                     waiting.set_result(answer)
+            return True
+        if self._shown:
+            name = next(iter(self._shown))
+            await self._ask({"do": self._shown.pop(name), "path": name})
             return True
         if self._due:
             name = next(iter(self._due))

@@ -118,6 +118,9 @@ class Session:
         self.documents[uri] = Document.from_text(
             text, uri=uri, language_id=language_id, version=version, encoding=self.client.encoding
         )
+        name, index = self._index_of(uri)
+        if index is not None:
+            index.note_open(name)
 
     def change_document(self, uri: str, version: int, edits: Iterable[Edit]) -> None:
         """Follow a client's edits."""
@@ -143,6 +146,7 @@ class Session:
         name, index = self._index_of(uri)
         if index is not None:
             index.update(name, None)
+            index.note_closed(name)
 
     def file_changed(self, uri: str) -> None:
         """Follow a file, or a folder of files, that was made or changed on disk; an open file is the editor's."""
@@ -274,6 +278,7 @@ class Session:
         for document in self.documents.values():
             name, holder = self._index_of(document.uri)
             if holder is index:
+                index.note_open(name)
                 index.update(name, document_text(document))
         self.engine.teach(str(index.root), index.files)
 
