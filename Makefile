@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # A place in a file, path:line:column; give one of your own: make try PLACE=~/code/shop/cart.py:120:9
 PLACE ?= engine/model_folder.py:$(shell grep -n -m1 "raise ModelFolderError.f.cannot write" engine/model_folder.py | cut -d: -f1):15
 
-.PHONY: try test check lint types format lock clean
+.PHONY: try test check lint types format lock clean vscode
 
 try: $(VENV)/.installed
 	@echo "==> completing at $(PLACE) (the rest of that line is hidden from the model)"
@@ -28,6 +28,14 @@ lint: $(VENV)/.installed-dev
 
 types: $(VENV)/.installed-dev
 	$(BIN)/mypy
+
+# The extension for VS Code, as editors/vscode/dist/midfill.vsix.
+vscode: editors/vscode/node_modules
+	@cd editors/vscode && npm run --silent package
+
+editors/vscode/node_modules: editors/vscode/package-lock.json
+	@cd editors/vscode && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
 
 # What CI and every fresh machine install, to the version. Run after a change of pyproject.toml.
 lock:

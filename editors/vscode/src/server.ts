@@ -1,0 +1,103 @@
+/** Where the `midfill` program is, and how it gets there. */
+import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { delimiter, join } from 'node:path';
+import { promisify } from 'node:util';
+import * as vscode from 'vscode';
+
+const run = promisify(execFile);
+const windows = process.platform === 'win32';
+const binaries = windows ? 'Scripts' : 'bin';
+const program = windows ? 'midfill.exe' : 'midfill';
+
+/** Return the program's path: the setting's, the workspace's environment's, PATH's, pipx' or uv's, or our own's. */
+export function find(storage: vscode.Uri): string | undefined {
+  const chosen = vscode.workspace.getConfiguration('midfill').get<string>('server.path', '').trim();
+  if (chosen) {
+    return chosen.replace(/^~(?=\/)/, homedir());
+  }
+  // Only reached in trusted folders: the extension does not start in others.
+  const folders = (vscode.workspace.workspaceFolders ?? []).map((folder) => folder.uri.fsPath);
+  const places = [
+    ...folders.flatMap((folder) => ['.venv', 'venv'].map((name) => join(folder, name, binaries))),
+    ...(process.env['PATH'] ?? '').split(delimiter).filter(Boolean),
+    join(homedir(), '.local', 'bin'),
+    join(ownEnvironment(storage), binaries),
+  ];
+  return places.map((place) => join(place, program)).find(existsSync);
+}
+
+/** Run the program once; returns what it printed. */
+export async function ask(path: string, ...words: string[]): Promise<string> {
+  return (await run(path, words, { timeout: 60_000 })).stdout;
+}
+
+/** Ask how to install the server and do it in a terminal, for everyone to see; resolves when that has ended. */
+export async function install(storage: vscode.Uri): Promise<void> {
+  const source = await askSource();
+  const commands = source ? await askCommands(storage, source) : [];
+  for (const [command = '', ...words] of commands) {
+    if ((await runInTerminal(command, words)) !== 0) {
+      return;
+    }
+  }
+}
+
+/** Run a program as a task; returns its exit code. */
+async function runInTerminal(command: string, words: string[]): Promise<number | undefined> {
+  const execution = new vscode.ProcessExecution(command, words);
+  const name = `install the server: ${command}`;
+  const task = new vscode.Task({ type: 'midfill' }, vscode.TaskScope.Workspace, name, 'midfill', execution);
+  const ended = new Promise<number | undefined>((resolve) => {
+    const listener = vscode.tasks.onDidEndTaskProcess((event) => {
+      if (event.execution.task.name === name) {
+        listener.dispose();
+        resolve(event.exitCode);
+      }
+    });
+  });
+  await vscode.tasks.executeTask(task);
+  return ended;
+}
+
+function ownEnvironment(storage: vscode.Uri): string {
+  return join(storage.fsPath, 'environment');
+}
+
+async function askSource(): Promise<string | undefined> {
+  const settings = vscode.workspace.getConfiguration('midfill');
+  const source = await vscode.window.showInputBox({
+    title: 'Install the midfill server',
+    prompt: "A folder with midfill's source, a wheel, or a git+https:// address",
+    value: settings.get<string>('server.source', ''),
+    ignoreFocusOut: true,
+  });
+  return source?.trim() || undefined;
+}
+
+/** Return the programs to run, one after the other, as the person picks them. */
+async function askCommands(storage: vscode.Uri, source: string): Promise<string[][]> {
+  const python = windows ? 'python' : 'python3';
+  const environment = ownEnvironment(storage);
+  const choices = [
+    { label: 'uv', description: 'uv tool install', commands: [['uv', 'tool', 'install', source]] },
+    { label: 'pipx', description: 'pipx install', commands: [['pipx', 'install', source]] },
+    {
+      label: 'Virtual environment', description: "with Python's venv, in the extension's own folder",
+      commands: [
+        [python, '-m', 'venv', environment],
+        [join(environment, binaries, 'python'), '-m', 'pip', 'install', source],
+      ],
+    },
+  ];
+  const works = await Promise.all(choices.map((choice) => answers(choice.commands[0]?.[0] ?? '')));
+  const picked = await vscode.window.showQuickPick(choices.filter((_, index) => works[index]), {
+    title: 'Install the midfill server with', placeHolder: 'Python 3.11 or newer is needed', ignoreFocusOut: true,
+  });
+  return picked?.commands ?? [];
+}
+
+async function answers(command: string): Promise<boolean> {
+  return run(command, ['--version'], { timeout: 10_000 }).then(() => true, () => false);
+}

@@ -1,0 +1,144 @@
+"""A real Neovim that a test types into."""
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgpack
+
+from tests.editors.midfill_command import CHECKOUT, until
+
+PLUGIN = CHECKOUT / "editors" / "neovim"
+
+_GHOST = """
+local drawn = {}
+for name, id in pairs(vim.api.nvim_get_namespaces()) do
+  if name == 'midfill' or name == 'nvim.lsp.inline_completion' then
+    for _, mark in ipairs(vim.api.nvim_buf_get_extmarks(0, id, 0, -1, { details = true })) do
+      local lines = {}
+      for _, chunk in ipairs(mark[4].virt_text or {}) do lines[1] = (lines[1] or '') .. chunk[1] end
+      for _, line in ipairs(mark[4].virt_lines or {}) do
+        local text = ''
+        for _, chunk in ipairs(line) do text = text .. chunk[1] end
+        lines[#lines + 1] = text
+      end
+      drawn[#drawn + 1] = table.concat(lines, '\\n')
+    end
+  end
+end
+return table.concat(drawn, '|')
+"""
+
+_READY = """
+local client = vim.lsp.get_clients({ bufnr = 0, name = 'midfill' })[1]
+if not (client and client.initialized) then return false end
+local answer = client:request_sync('midfill/status', vim.empty_dict(), 5000)
+local status = answer and answer.result
+if not status or status.engine.state ~= 'ready' then return false end
+for _, folder in ipairs(status.folders) do
+  if folder.state ~= 'ready' then return false end
+end
+return true
+"""
+
+
+class Neovim:
+    """One running Neovim with the plug-in."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
+        self._process = process
+        self._incoming = msgpack.Unpacker(process.stdout)
+        self._last_id = 0
+
+    def ask(self, method: str, *arguments: object) -> Any:
+        """Call a function of Neovim's API (:help api) and wait for its result."""
+        self._last_id += 1
+        self._process.stdin.write(msgpack.packb([0, self._last_id, method, arguments]))
+        for kind, message_id, problem, result in (message for message in self._incoming if message[0] == 1):
+            assert kind == 1 and message_id == self._last_id
+            assert problem is None, problem
+            return result
+        raise AssertionError("Neovim has ended")
+
+    def lua(self, code: str) -> Any:
+        return self.ask("nvim_exec_lua", code, [])
+
+    def command(self, line: str) -> str:
+        """Run a line of the command line; returns what it printed."""
+        return self.ask("nvim_exec2", line, {"output": True})["output"]
+
+    def type(self, keys: str) -> None:
+        """Type keys (`<Tab>` is a key, `<lt>` a `<`), one after the other, as a person does."""
+        place = 0
+        while place < len(keys):
+            end = keys.index(">", place) + 1 if keys[place] == "<" else place + 1
+            self.ask("nvim_input", keys[place:end])
+            self.lua("return 0")  # answered when the key has been handled
+            place = end
+
+    def edit(self, path: Path, text: str) -> None:
+        """Write a file and show it alone, in normal mode on its first line."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        self.ask("nvim_input", "<Esc><Esc>")
+        self.command("silent! only")
+        self.command(f"edit! {path}")
+        self.until_ready()
+
+    def text(self) -> str:
+        return "\n".join(self.ask("nvim_buf_get_lines", 0, 0, -1, True))
+
+    def ghost(self) -> str:
+        """Return what is drawn now; lines are apart by a newline."""
+        return self.lua(_GHOST)
+
+    def until_ghost(self, text: str, seconds: float = 30) -> None:
+        until(lambda: self.ghost() == text, lambda: f"{text!r} drawn, but {self.ghost()!r}; {self.messages()}", seconds)
+
+    def until_text(self, text: str) -> None:
+        until(lambda: self.text() == text, lambda: f"{text!r} in the buffer, but {self.text()!r}")
+
+    def until_ready(self) -> None:
+        """Wait for the server, its engine, and the index of its folder."""
+        until(lambda: self.lua(_READY), lambda: f"ready; {self.messages()}", 60)
+
+    def messages(self) -> str:
+        return self.command("messages")
+
+    def settle(self, seconds: float = 0.5) -> None:
+        """Give what should not happen the time to happen."""
+        time.sleep(seconds)
+
+
+@contextmanager
+def neovim(program: Path, folder: Path, midfill: Path, *, setup: str = "") -> Iterator[Neovim]:
+    """Run Neovim with the plug-in alone.
+
+    Args:
+        program: the editor.
+        folder: holds everything it writes.
+        midfill: the command it finds in PATH.
+        setup: the Lua table given to the plug-in.
+    """
+    folder.mkdir(exist_ok=True)
+    start = folder / "init.lua"
+    start.write_text(
+        f"vim.opt.swapfile = false\nvim.opt.rtp:prepend('{PLUGIN}')\nvim.opt.shiftwidth = 4\n"
+        f"vim.opt.expandtab = true\nvim.opt.hidden = true\nrequire('midfill').setup({setup})\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
+    environment |= {f"XDG_{name}_HOME": str(folder / name) for name in ("CONFIG", "DATA", "STATE", "CACHE")}
+    environment |= {"PATH": f"{midfill.parent}:{environment['PATH']}", "NVIM_LOG_FILE": str(folder / "nvim.log")}
+    command = [program, "--embed", "--headless", "--clean", "-u", start]
+    # Unbuffered: a read returns what there is.
+    with subprocess.Popen(
+        command, env=environment, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        try:
+            yield Neovim(process)
+        finally:
+            process.kill()

@@ -1,0 +1,141 @@
+"""Real Visual Studio Code, the packaged extension, the real server, a scripted engine: what a person sees and does."""
+
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from tests.editors.installed import editor
+from tests.editors.midfill_command import ScriptedMidfill, until
+from tests.editors.vscode import SECONDS, VSCode, Window, packaged_extension, vscode
+
+START = "def add(a, b):\n    \n"
+NAMES = count()
+SCRIPT = {
+    "x = ": ["compute(a, b)"],
+    "if a:\n        ": ["b = compute(a, b)\n        return b"],
+    "compute(": ["a, b)"],
+}
+
+
+@pytest.fixture(scope="module")
+def script(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScriptedMidfill]:
+    midfill = ScriptedMidfill(tmp_path_factory.mktemp("scripted"))
+    midfill.answer(SCRIPT)
+    yield midfill
+    midfill.kill()
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("project")
+
+
+@pytest.fixture(scope="module")
+def code(tmp_path_factory: pytest.TempPathFactory, script: ScriptedMidfill, pictures: Path) -> Iterator[VSCode]:
+    installed = editor("vscode", "")
+    chosen = {
+        "midfill__server__path": str(script.program), "midfill__repositoryContext": False,
+        "security__workspace__trust__enabled": False,
+    }  # fmt: skip
+    with vscode(installed, packaged_extension(), tmp_path_factory.mktemp("vscode"), pictures, **chosen) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def shared_window(code: VSCode, project: Path) -> Iterator[Window]:
+    with code.window(project, project / "first.py", START) as opened:
+        opened.until_ready()
+        yield opened
+
+
+@pytest.fixture
+def window(shared_window: Window, project: Path) -> Window:
+    shared_window.show(project / f"file{next(NAMES)}.py", START)
+    shared_window.press("ArrowDown", "End")
+    return shared_window
+
+
+def test_ghost_text_appears_and_tab_inserts_exactly_it(window: Window, code: VSCode):
+    window.type("x = ")
+    window.until_ghost("compute(a, b)")
+    code.picture(window, "ghost")
+    window.until_text("def add(a, b):\n    x = \n")  # ghost text is no text
+    window.until_ghost("compute(a, b)")
+    window.press("Tab")
+    window.until_text("def add(a, b):\n    x = compute(a, b)\n")
+
+
+def test_typing_through_keeps_the_ghost_text_and_asks_the_engine_nothing(window: Window, script: ScriptedMidfill):
+    window.type("x = ")
+    window.until_ghost("compute(a, b)")
+    window.settle()
+    asked = script.questions()
+    window.watch_ghost()
+    window.type("compute(")
+    window.until_ghost("a, b)")
+    assert "" not in window.watched(), "a frame without ghost text is a flicker"
+    window.settle()
+    assert script.questions() == asked
+
+
+def test_words_are_accepted_one_by_one(window: Window):
+    window.type("x = ")
+    window.until_ghost("compute(a, b)")
+    window.press("Control+ArrowRight")
+    window.until_ghost("(a, b)")
+    window.until_text("def add(a, b):\n    x = compute\n")
+
+
+def test_undo_takes_an_accepted_suggestion_back_in_one_step(window: Window):
+    window.type("if a:")
+    window.press("Enter")
+    window.until_ghost("b = compute(a, b)\n        return b")
+    window.press("Tab")
+    window.until_text("def add(a, b):\n    if a:\n        b = compute(a, b)\n        return b\n")
+    window.press("Control+z")
+    window.until_text("def add(a, b):\n    if a:\n        \n")
+
+
+def test_several_cursors_get_what_is_typed_and_no_more(window: Window):
+    window.press("Control+Home", "Control+Alt+ArrowDown")
+    window.type("#x = ")
+    window.settle()
+    window.until_text("#x = def add(a, b):\n#x =     \n")
+    window.press("Escape", "Escape")
+
+
+def test_a_renamed_file_goes_on_under_its_new_name(window: Window, project: Path):
+    window.command("File: Rename...")
+    window.page.wait_for_selector(".explorer-item-edited input", timeout=SECONDS * 1000)
+    window.press("Control+a")
+    window.type("renamed.py")
+    window.press("Enter")
+    window.page.wait_for_selector(".tab.active[data-resource-name='renamed.py']", timeout=SECONDS * 1000)
+    window.command("View: Focus Active Editor Group")
+    window.path = project / "renamed.py"
+    window.press("Control+Home", "ArrowDown", "End")
+    window.type("x = ")
+    window.until_ghost("compute(a, b)")
+
+
+def test_a_killed_server_is_back_and_answers(window: Window, script: ScriptedMidfill):
+    before = script.processes()
+    script.kill()
+    until(lambda: window.settle(0.1) or set(script.processes()) - set(before), "back", SECONDS)
+    window.until_ready()
+    window.type("x = ")
+    window.until_ghost("compute(a, b)")
+
+
+def test_two_windows_have_each_their_own(window: Window, code: VSCode, tmp_path: Path):
+    with code.window(tmp_path, tmp_path / "other.py", START) as other:
+        other.until_ready()
+        other.press("ArrowDown", "End")
+        other.type("x = ")
+        other.until_ghost("compute(a, b)")
+        other.press("Tab")
+        other.until_text("def add(a, b):\n    x = compute(a, b)\n")
+    window.type("x = ")
+    window.until_ghost("compute(a, b)")

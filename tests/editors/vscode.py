@@ -1,0 +1,247 @@
+"""A real Visual Studio Code in a real browser that a test types into."""
+
+import http.client
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from urllib.parse import quote
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.editors.midfill_command import CHECKOUT, until
+
+EXTENSION = CHECKOUT / "editors" / "vscode"
+SECONDS = 60
+
+_SETTINGS = {
+    "editor.inlineSuggest.enabled": True,
+    "editor.quickSuggestions": {"other": "off", "comments": "off", "strings": "off"},
+    "editor.wordBasedSuggestions": "off",
+    "editor.parameterHints.enabled": False,
+    "editor.minimap.enabled": False,
+    "chat.disableAIFeatures": True,
+    "workbench.startupEditor": "none",
+    "workbench.tips.enabled": False,
+    "workbench.enableExperiments": False,
+    "workbench.secondarySideBar.defaultVisibility": "hidden",
+    "workbench.colorTheme": "Default Dark Modern",
+    "telemetry.telemetryLevel": "off",
+    "extensions.autoCheckUpdates": False,
+    "extensions.autoUpdate": False,
+    "security.workspace.trust.startupPrompt": "never",
+    "security.workspace.trust.banner": "never",
+    "explorer.confirmDragAndDrop": False,
+    "git.enabled": False,
+    "files.autoSave": "off",
+    "window.commandCenter": False,
+}
+_CHROMIUM = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+_GHOST = """() => {
+  const texts = (selector) => [...document.querySelectorAll('.monaco-editor ' + selector)].map((n) => n.textContent);
+  const lines = texts('.ghost-text .view-line');
+  return [texts('.ghost-text-decoration').join(''), ...lines].join('\\n').replaceAll('\\u00a0', ' ');
+}"""
+_WATCH = """() => {
+  window.ghostFrames = [];
+  const look = () => {
+    window.ghostFrames.push([...document.querySelectorAll('.monaco-editor .ghost-text-decoration')]
+      .map((node) => node.textContent).join('').replaceAll('\\u00a0', ' '));
+    window.ghostWatch = requestAnimationFrame(look);
+  };
+  look();
+}"""
+_WATCHED = "() => { cancelAnimationFrame(window.ghostWatch); return window.ghostFrames; }"
+
+
+class Window:
+    """One window on one folder."""
+
+    def __init__(self, page: Page, address: str, folder: Path) -> None:
+        self.page = page
+        self._address = address
+        self.folder = folder
+
+    def open(self, path: Path, text: str) -> None:
+        """Write a file and show it alone, with the cursor at its start."""
+        path.write_text(text)
+        self.path = path
+        host = self._address.removeprefix("http://")
+        payload = json.dumps([["openFile", f"vscode-remote://{host}{path}"]])
+        self.page.goto(f"{self._address}/?folder={quote(str(self.folder))}&payload={quote(payload)}")
+        self.page.wait_for_selector(".monaco-editor .view-line", timeout=SECONDS * 1000)
+        self.page.click(".monaco-editor .view-lines")
+        self.press("Control+Home")
+
+    def show(self, path: Path, text: str) -> None:
+        """Write a file and show it in the running window, with the cursor at its start."""
+        path.write_text(text)
+        self.path = path
+        self.press("Control+p")
+        self.page.keyboard.type(path.name, delay=10)
+        self.page.wait_for_selector(f".quick-input-list .monaco-list-row:has-text('{path.name}')", timeout=SECONDS * 1000)
+        self.press("Enter")
+        self.page.wait_for_selector(f".tab.active[data-resource-name='{path.name}']", timeout=SECONDS * 1000)
+        self.page.wait_for_selector(".quick-input-widget", state="hidden", timeout=SECONDS * 1000)
+        self.press("Control+Home")
+
+    def until_ready(self) -> None:
+        """Wait for the extension's status bar item to say that the server runs."""
+        self.page.wait_for_selector(".statusbar-item[id*=midfill] .codicon-sparkle", timeout=SECONDS * 1000)
+
+    def type(self, text: str) -> None:
+        self.page.keyboard.type(text, delay=30)
+
+    def press(self, *keys: str) -> None:
+        for key in keys:
+            self.page.keyboard.press(key)
+
+    def command(self, name: str) -> None:
+        """Run a command by its name in the palette."""
+        self.press("F1")
+        self.page.wait_for_selector(".quick-input-widget input", timeout=SECONDS * 1000)
+        self.page.keyboard.type(name, delay=5)
+        self.page.wait_for_selector(f".quick-input-list .monaco-list-row.focused:has-text('{name.split(': ')[-1]}')",
+                                    timeout=SECONDS * 1000)  # fmt: skip
+        self.press("Enter")
+
+    def ghost(self) -> str:
+        """Return what is drawn now; lines are apart by a newline."""
+        return self.page.evaluate(_GHOST)
+
+    def watch_ghost(self) -> None:
+        """Begin to note the first line of the ghost text at each frame."""
+        self.page.evaluate(_WATCH)
+
+    def watched(self) -> list[str]:
+        return self.page.evaluate(_WATCHED)
+
+    def until_ghost(self, text: str) -> None:
+        until(lambda: self._wait() or self.ghost() == text, lambda: f"{text!r} drawn, but {self.ghost()!r}", SECONDS)
+
+    def until_text(self, text: str) -> None:
+        """Save until the file holds a text."""
+
+        def saved() -> bool:
+            self.press("Control+s")
+            self._wait(150)
+            return self.path.read_text() == text
+
+        until(saved, lambda: f"{text!r} on disk, but {self.path.read_text()!r}", SECONDS)
+
+    def settle(self, seconds: float = 0.7) -> None:
+        """Give what should not happen the time to happen."""
+        self._wait(seconds * 1000)
+
+    def _wait(self, milliseconds: float = 20) -> None:
+        self.page.wait_for_timeout(milliseconds)  # events go on meanwhile, unlike in a sleep
+
+
+class VSCode:
+    """The editor's server and the browser."""
+
+    def __init__(self, browser: Browser, address: str, pictures: Path) -> None:
+        self._browser = browser
+        self._address = address
+        self._pictures = pictures
+
+    @contextmanager
+    def window(self, folder: Path, file: Path, text: str) -> Iterator[Window]:
+        """Open a window of its own, as another user of the same machine has it."""
+        page = self._browser.new_page(viewport={"width": 1000, "height": 560})
+        window = Window(page, self._address, folder)
+        try:
+            window.open(file, text)
+            yield window
+        except Exception:
+            self.picture(window, "failure")
+            raise
+        finally:
+            page.close()
+
+    def picture(self, window: Window, name: str) -> Path:
+        """Take a picture of a window."""
+        self._pictures.mkdir(parents=True, exist_ok=True)
+        path = self._pictures / f"vscode-{name}.png"
+        with suppress(Exception):
+            window.page.screenshot(path=path)
+        return path
+
+
+@contextmanager
+def vscode(installed: Path, vsix: Path, folder: Path, pictures: Path, **settings: object) -> Iterator[VSCode]:
+    """Run the editor with the packaged extension alone.
+
+    Args:
+        installed: where the editor lies.
+        vsix: the packaged extension.
+        folder: holds everything it writes.
+        pictures: where pictures go.
+        settings: the user's settings, beside those that keep everything else quiet (`__` for a dot).
+    """
+    user = folder / "data" / "User"
+    user.mkdir(parents=True)
+    chosen = _SETTINGS | {name.replace("__", "."): value for name, value in settings.items()}
+    (user / "settings.json").write_text(json.dumps(chosen))
+    (folder / "config.yaml").write_text("auth: none\ncert: false\n")
+    command = [
+        str(installed / "node"), str(installed / "node_modules/code-server/out/node/entry.js"), "--config",
+        str(folder / "config.yaml"), "--user-data-dir", str(folder / "data"), "--extensions-dir", str(folder / "extensions"),
+    ]  # fmt: skip
+    environment = os.environ | {"EXTENSIONS_GALLERY": "{}"}
+    subprocess.run([*command, "--install-extension", vsix], env=environment, check=True, capture_output=True)
+    port = _free_port()
+    with (folder / "vscode.log").open("w") as log:
+        server = subprocess.Popen(
+            [*command, "--bind-addr", f"127.0.0.1:{port}", "--disable-telemetry", "--disable-update-check",
+             "--disable-getting-started-override"],
+            env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+    try:
+        until(lambda: _answers(port), f"up; see {folder / 'vscode.log'}", SECONDS)
+        with sync_playwright() as playwright:
+            chromium = shutil.which("chromium")
+            browser = playwright.chromium.launch(executable_path=chromium, args=_CHROMIUM)
+            yield VSCode(browser, f"http://127.0.0.1:{port}", pictures)
+            browser.close()
+    finally:
+        server.terminate()
+        try:
+            server.wait(10)
+        except subprocess.TimeoutExpired:
+            server.kill()
+
+
+def packaged_extension() -> Path:
+    """Return the extension as CI packages it, made anew where a source is newer."""
+    vsix = EXTENSION / "dist" / "midfill.vsix"
+    sources = [path for part in ("src", "media") for path in (EXTENSION / part).iterdir()]
+    newest = max(path.stat().st_mtime for path in [*sources, EXTENSION / "package.json"])
+    if not vsix.exists() or vsix.stat().st_mtime < newest:
+        subprocess.run(["make", "--no-print-directory", "vscode"], cwd=CHECKOUT, check=True, capture_output=True)
+    return vsix
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+def _answers(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", "/healthz")
+        return connection.getresponse().status == 200
+    except OSError:
+        time.sleep(0.2)
+        return False
+    finally:
+        connection.close()
