@@ -176,6 +176,7 @@ def test_kernels_can_be_forbidden(tmp_path, monkeypatch, level, said):
 
 
 def test_without_a_compiler_there_are_no_kernels(tmp_path, monkeypatch):
+    monkeypatch.setenv("MIDFILL_KERNELS", "native")
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(build.KernelError, match="no C\\+\\+ compiler"):
         build.recipe(tmp_path)
@@ -185,6 +186,7 @@ def test_a_compiler_that_fails_is_named(tmp_path, monkeypatch):
     compiler = tmp_path / "g++"
     compiler.write_text('#!/bin/sh\n[ "$1" = --version ] && exit 0\necho "no such header" >&2\nexit 1\n')
     compiler.chmod(0o755)
+    monkeypatch.setenv("MIDFILL_KERNELS", "native")
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/usr/bin{os.pathsep}/bin")
     with pytest.raises(build.KernelError, match="no such header"):
         build.build(build.recipe(tmp_path / "kernels"))

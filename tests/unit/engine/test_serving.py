@@ -12,8 +12,9 @@ CONFIG = SHAPES["grouped_tied"]
 
 
 @pytest.fixture(autouse=True)
-def same_threads():
+def native_kernels(monkeypatch):
     before = torch.get_num_threads()
+    monkeypatch.setenv("MIDFILL_KERNELS", "native")
     yield
     torch.set_num_threads(before)
 
@@ -21,10 +22,12 @@ def same_threads():
 @pytest.fixture(scope="module")
 def kernels(tmp_path_factory):
     folder = tmp_path_factory.mktemp("kernels")
-    try:
-        build.build(build.recipe(folder))
-    except build.KernelError as error:
-        pytest.skip(str(error))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MIDFILL_KERNELS", "native")
+        try:
+            build.build(build.recipe(folder))
+        except build.KernelError as error:
+            pytest.skip(str(error))
     return folder
 
 
