@@ -9,6 +9,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
+import time
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -26,6 +27,7 @@ _LEVELS = {
     "plain": ("-DMIDFILL_PLAIN",),
 }
 _BUILD_SECONDS = 300
+_UNFINISHED = "unfinished-"
 
 
 class KernelError(Exception):
@@ -73,7 +75,8 @@ def build(plan: Recipe) -> None:
         return
     try:
         plan.library.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with tempfile.TemporaryDirectory(dir=plan.library.parent) as folder:
+        _sweep(plan.library.parent)
+        with tempfile.TemporaryDirectory(dir=plan.library.parent, prefix=_UNFINISHED) as folder:
             made = Path(folder) / "decoder.so"
             done = subprocess.run(
                 [plan.compiler, *plan.flags, str(_SOURCES[0]), "-o", str(made)],
@@ -104,6 +107,13 @@ def level(library: ctypes.CDLL) -> str:
     library.midfill_level.restype = ctypes.c_char_p
     name: bytes = library.midfill_level()
     return name.decode()
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what engines left that ended while they compiled."""
+    for left in folder.glob(f"{_UNFINISHED}*"):
+        if time.time() - left.stat().st_mtime > _BUILD_SECONDS:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _yield_to_others() -> None:

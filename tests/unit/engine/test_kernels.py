@@ -160,6 +160,9 @@ def test_sizes_are_stated_truly(libraries):
 
 def test_a_library_is_compiled_once(tmp_path, monkeypatch):
     plan = recipe_for("plain", tmp_path / "kernels", monkeypatch)
+    left = tmp_path / "kernels" / "unfinished-by-another"
+    left.mkdir(parents=True)
+    os.utime(left, (0, 0))
     build.build(plan)
     made = plan.library.stat().st_mtime_ns
     build.build(plan)
