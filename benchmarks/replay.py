@@ -82,12 +82,10 @@ def main() -> None:
     requests = list(_requests(arguments))
     print(f"{len(requests)} keystrokes in {len({request.path for request in requests})} files")
     print(f"{'':<24}{'keys':>6}{'cpu p50':>9}{'p95':>9}{'wall p50':>9}{'p95':>9}{'read':>9}{'tokens':>8}")
-    ours = {
-        drafting: asyncio.run(_replay(requests, arguments.clone.resolve(), arguments.model, drafting))
-        for drafting in ("on", "off")
-    }
-    for drafting, measured in ours.items():
-        print(measured.row(f"midfill, drafting {drafting}"))
+    ours = {}
+    for drafting in ("on", "off"):
+        ours[drafting] = asyncio.run(_replay(requests, arguments.clone.resolve(), arguments.model, drafting))
+        print(ours[drafting].row(f"midfill, drafting {drafting}"), flush=True)
     same = sum(one == other for one, other in zip(ours["on"].texts, ours["off"].texts, strict=True))
     print(f"{same} of {len(requests)} answers are the same with drafting and without")
     if arguments.llama_server:
