@@ -76,6 +76,14 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--model", default="default", help=_MODEL)
     doctor.add_argument("--json", action="store_true", help="print JSON")
 
+    stats = verbs.add_parser(
+        "stats", help="show what became of suggestions",
+        description="Show how much is accepted, how much of it stays, and how long answers take. Counted locally only.",
+    )  # fmt: skip
+    stats.add_argument("--days", type=float, metavar="N", help="look back N days (default: all that is kept)")
+    stats.add_argument("--json", action="store_true", help="print JSON")
+    stats.add_argument("--html", metavar="FILE", help="write one self-contained page with charts")
+
     lsp = verbs.add_parser(
         "lsp", help="run the language server (editors start this)",
         description="Serve one editor over standard input and output, or over a loopback connection.",

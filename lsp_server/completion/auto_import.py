@@ -151,7 +151,7 @@ def _place_in_script(top: Sequence[str]) -> int:
 
 def _script_style(top: Sequence[str]) -> tuple[str, str]:
     """Return the quote and the end of statement that a file uses."""
-    imports = [line for line in top if _SCRIPT_IMPORT.match(line)] or list(top)
+    imports = [line for line in top if line.startswith(("import", "}"))] or list(top)
     quote = "'" if sum(line.count("'") for line in imports) >= sum(line.count('"') for line in imports) else '"'
-    ends = [line.rstrip() for line in imports if line.strip()]
+    ends = [line.rstrip() for line in top if line.rstrip().endswith(("'", '"', ")", ";"))]
     return quote, ";" if not ends or sum(line.endswith(";") for line in ends) * 2 >= len(ends) else ""

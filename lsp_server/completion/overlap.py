@@ -14,11 +14,11 @@ CLOSING_LINE: Final = re.compile(r"[\s)\]};,]*[)\]}][\s)\]};,]*|\s*(?:end|fi|don
 
 
 def without_closing_lines(text: str, lines_below: str) -> str:
-    """Leave out last lines that only close what the lines below the cursor close already."""
+    """Leave out last lines that only close what the lines below the cursor close already, at the same indentation."""
     lines = split_lines(text)
-    below = [line.strip() for line in split_lines(lines_below) if line.strip()]
+    below = [line.rstrip() for line in split_lines(lines_below) if line.strip()]
     for count in range(min(len(lines) - 1, len(below)), 0, -1):
-        tail = [line.strip() for line in lines[-count:]]
+        tail = [line.rstrip() for line in lines[-count:]]
         if tail == below[:count] and all(CLOSING_LINE.fullmatch(line) for line in tail):
             return "".join(lines[:-count]).rstrip()
     return text

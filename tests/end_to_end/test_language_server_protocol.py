@@ -85,6 +85,7 @@ async def test_a_suggestion_at_the_cursor_has_an_empty_range_there(client):
     await started(client)
     await client.open(URI, "x = 1\ny = \n")
     [item] = await client.complete(URI, 1, 4)
+    assert item.pop("command")["command"] == "midfill.accept"
     assert item == {
         "insertText": "_done(value)",
         "range": {"start": {"line": 1, "character": 4}, "end": {"line": 1, "character": 4}},

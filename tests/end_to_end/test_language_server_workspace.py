@@ -55,7 +55,8 @@ async def eventually(events: Path, line: str, seconds: float = 10) -> None:
 async def test_a_workspace_folder_is_indexed_and_the_engine_learns_it(client, events, project):
     await client.initialize(NEOVIM, project)
     status = await indexed(client)
-    assert status["folders"] == [{"root": str(project), "state": "ready", "files": 3}]
+    [folder] = status["folders"]
+    assert (folder["root"], folder["state"], folder["files"]) == (str(project), "ready", 3)
     await eventually(events, f"learn {project} ['app/__init__.py', 'app/settings.py', 'main.py']")
 
 
