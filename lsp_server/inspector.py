@@ -104,7 +104,6 @@ def _prompt(request: CompletionRequest, settings: Settings) -> str | None:
         return None
 
 
-
 def _as_markdown(result: Mapping[str, Any]) -> str:
     shown = result["suggestions"]
     lines = [
