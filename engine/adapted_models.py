@@ -17,9 +17,7 @@ def adapted_folder(root: Path, model: str) -> Path:
     return cache_folder() / "adapted" / f"{name or 'root'}-{digest}"
 
 
-def adapted_or(root: Path | None, model: str) -> str:
+def adapted_or(root: Path, model: str) -> str:
     """Return the folder of the model adapted to `root` where there is one, else `model` itself."""
-    if root is None:
-        return model
     folder = adapted_folder(root, model)
     return str(folder) if (folder / "config.json").exists() else model

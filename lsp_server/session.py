@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from engine.api import Engine, Snippet
 from engine.errors import EngineError, EngineUnavailableError
+from lsp_server.adapted_model import adapted_to
 from lsp_server.capabilities import ClientProfile, read_profile
 from lsp_server.completion.snapshot import Snapshot, Trigger
 from lsp_server.document import Document, Edit, Position
@@ -69,7 +70,9 @@ class Session:
         self._indexes: dict[Path, IndexProcess] = {}
         self._loose_ends: set[asyncio.Task[None]] = set()
         self._running = False
-        self.engine = EngineLink(lambda: connect(self.settings), on_ready=self._teach_everything)
+        self.engine = EngineLink(
+            lambda: connect(adapted_to(self.folders, self.settings)), on_ready=self._teach_everything
+        )
         self.suggestions = Suggestions(
             engine=self.engine.engine,
             find_snippets=self._find_snippets,

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from engine.api import Engine
 from engine.errors import EngineError
+from lsp_server.adapted_model import adapted_to
 from lsp_server.completion.answer import Answer
 from lsp_server.completion.pipeline import Pipeline
 from lsp_server.completion.snapshot import Snapshot
@@ -89,7 +90,8 @@ async def _complete(work: _Run) -> Answer:
     start = perf_counter()
     if sys.stderr.isatty():
         print("reaching the engine …", end="\r", file=sys.stderr, flush=True)
-    engine = await connect_shared_engine(work.settings)
+    roots = [Path(work.snapshot.root)] if work.snapshot.root is not None else []
+    engine = await connect_shared_engine(adapted_to(roots, work.settings))
     work.milliseconds["engine start"] = (perf_counter() - start) * 1000
     try:
         if work.snapshot.root is not None:
