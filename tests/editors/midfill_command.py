@@ -20,7 +20,9 @@ class ScriptedMidfill:
         self._script, self._events = folder / "script.json", folder / "events"
         self._events.touch()
         self.answer({})
-        self.program = _command(folder, [str(CHECKOUT / "tests/editors/scripted_midfill.py"), self._script, self._events])
+        self.program = _command(
+            folder, [str(CHECKOUT / "tests/editors/scripted_midfill.py"), self._script, self._events]
+        )
 
     def answer(self, script: dict[str, list[str]]) -> None:
         """From now on, write these texts behind what stands before the cursor."""

@@ -33,16 +33,13 @@ end
 return table.concat(drawn, '|')
 """
 
+_ANSWER = 1  # the kind of message, in MessagePack-RPC
 _READY = """
 local client = vim.lsp.get_clients({ bufnr = 0, name = 'midfill' })[1]
 if not (client and client.initialized) then return false end
 local answer = client:request_sync('midfill/status', vim.empty_dict(), 5000)
 local status = answer and answer.result
-if not status or status.engine.state ~= 'ready' then return false end
-for _, folder in ipairs(status.folders) do
-  if folder.state ~= 'ready' then return false end
-end
-return true
+return status ~= nil and status.engine.state == 'ready'
 """
 
 
@@ -58,10 +55,12 @@ class Neovim:
         """Call a function of Neovim's API (:help api) and wait for its result."""
         self._last_id += 1
         self._process.stdin.write(msgpack.packb([0, self._last_id, method, arguments]))
-        for kind, message_id, problem, result in (message for message in self._incoming if message[0] == 1):
-            assert kind == 1 and message_id == self._last_id
-            assert problem is None, problem
-            return result
+        for kind, *answer in self._incoming:
+            if kind == _ANSWER:
+                message_id, problem, result = answer
+                assert message_id == self._last_id
+                assert problem is None, problem
+                return result
         raise AssertionError("Neovim has ended")
 
     def lua(self, code: str) -> Any:
@@ -103,7 +102,7 @@ class Neovim:
         until(lambda: self.text() == text, lambda: f"{text!r} in the buffer, but {self.text()!r}")
 
     def until_ready(self) -> None:
-        """Wait for the server, its engine, and the index of its folder."""
+        """Wait for the server and its engine."""
         until(lambda: self.lua(_READY), lambda: f"ready; {self.messages()}", 60)
 
     def messages(self) -> str:
@@ -115,7 +114,9 @@ class Neovim:
 
 
 @contextmanager
-def neovim(program: Path, folder: Path, midfill: Path, *, setup: str = "") -> Iterator[Neovim]:
+def neovim(
+    program: Path, folder: Path, midfill: Path, *, setup: str = "", start: Path | None = None
+) -> Iterator[Neovim]:
     """Run Neovim with the plug-in alone.
 
     Args:
@@ -123,13 +124,15 @@ def neovim(program: Path, folder: Path, midfill: Path, *, setup: str = "") -> It
         folder: holds everything it writes.
         midfill: the command it finds in PATH.
         setup: the Lua table given to the plug-in.
+        start: what to start with in place of the plug-in.
     """
     folder.mkdir(exist_ok=True)
-    start = folder / "init.lua"
-    start.write_text(
-        f"vim.opt.swapfile = false\nvim.opt.rtp:prepend('{PLUGIN}')\nvim.opt.shiftwidth = 4\n"
-        f"vim.opt.expandtab = true\nvim.opt.hidden = true\nrequire('midfill').setup({setup})\n"
-    )
+    if start is None:
+        start = folder / "init.lua"
+        start.write_text(
+            f"vim.opt.swapfile = false\nvim.opt.rtp:prepend('{PLUGIN}')\nvim.opt.shiftwidth = 4\n"
+            f"vim.opt.expandtab = true\nvim.opt.hidden = true\nrequire('midfill').setup({setup})\n"
+        )
     environment = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
     environment |= {f"XDG_{name}_HOME": str(folder / name) for name in ("CONFIG", "DATA", "STATE", "CACHE")}
     environment |= {"PATH": f"{midfill.parent}:{environment['PATH']}", "NVIM_LOG_FILE": str(folder / "nvim.log")}

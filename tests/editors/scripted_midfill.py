@@ -30,7 +30,8 @@ class ScriptedEngine:
         await asyncio.sleep(0.02)
         yield Chunk(text=texts[0])
         reason = FinishReason.LINE_END if request.length is Length.LINE else FinishReason.BLOCK_END
-        yield _completion(texts[0], reason)
+        for text in texts[: request.alternatives]:
+            yield _completion(text, reason)
 
     async def learn(self, collection, files) -> int:
         return len(files)

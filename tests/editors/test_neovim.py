@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.editors.installed import editor as installed_editor
 from tests.editors.midfill_command import ScriptedMidfill, until
 from tests.editors.neovim import Neovim, neovim
 
 START = "def add(a, b):\n    \n"
 NAMES = count()
 SCRIPT = {
-    "x = ": ["compute(a, b)"],
+    "x = ": ["compute(a, b)", "compute(b, a)", "a + b"],
     "if a:\n        ": ["b = compute(a, b)\n        return b"],
     "compute(": ["a, b)"],
     "größe = ": ["compute(ä, b)"],
@@ -37,7 +38,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def running(neovim_program: Path, tmp_path_factory: pytest.TempPathFactory, script: ScriptedMidfill) -> Iterator[Neovim]:
+def running(
+    neovim_program: Path, tmp_path_factory: pytest.TempPathFactory, script: ScriptedMidfill
+) -> Iterator[Neovim]:
     # What other files say is the server's matter; without an index these tests begin at once.
     setup = "{ settings = { repositoryContext = false } }"
     with neovim(neovim_program, tmp_path_factory.mktemp("neovim"), script.program, setup=setup) as editor:
@@ -91,6 +94,23 @@ def test_words_are_accepted_one_by_one(editor: Neovim):
         assert editor.text().endswith("x = " + inserted)
         if inserted != "compute(a, b)":
             assert editor.ghost() == "compute(a, b)".removeprefix(inserted)
+
+
+def test_alternatives_are_cycled_through(editor: Neovim):
+    editor.type("jAx = ")
+    editor.until_ghost("compute(a, b)")
+    editor.type("<M-]>")
+    until(lambda: editor.lua("return select(2, require('midfill.ghost').position(0))") == 3, editor.messages)
+    seen = []
+    for _ in range(3):
+        seen.append(editor.ghost())
+        editor.type("<M-]>")
+    assert sorted(seen) == ["a + b", "compute(a, b)", "compute(b, a)"]
+    assert editor.ghost() == seen[0], "around"
+    editor.type("<M-[>")
+    assert editor.ghost() == seen[2], "and back"
+    editor.type("<Tab>")
+    assert editor.text() == "def add(a, b):\n    x = " + seen[2]
 
 
 def test_lines_are_accepted_one_by_one(editor: Neovim):
@@ -170,8 +190,10 @@ def test_a_closed_file_is_closed_for_the_server_too(editor: Neovim, project: Pat
     editor.until_ready()
     before = editor.lua("return vim.api.nvim_get_current_buf()")
     editor.command("new | bwipeout! " + str(before))
-    uris = "return vim.tbl_map(function(d) return d.uri end, vim.lsp.get_clients({ name = 'midfill' })[1]" \
+    uris = (
+        "return vim.tbl_map(function(d) return d.uri end, vim.lsp.get_clients({ name = 'midfill' })[1]"
         ":request_sync('midfill/status', vim.empty_dict(), 5000).result.documents)"
+    )
     until(lambda: (project / "other.py").as_uri() not in editor.lua(uris), "closed")
 
 
@@ -216,3 +238,28 @@ def test_the_health_check_finds_nothing_wrong_with_the_plug_in(editor: Neovim):
 def test_status_is_one_look_away(editor: Neovim):
     editor.command("Midfill status")
     until(lambda: "engine: ready" in editor.messages(), editor.messages)
+
+
+@pytest.mark.parametrize(("page", "heading"), [("why", "# Why"), ("stats", "# ")])
+def test_the_inspector_and_the_statistics_are_pages_of_their_own(editor: Neovim, page: str, heading: str):
+    editor.type("jAx = ")
+    editor.until_ghost("compute(a, b)")
+    editor.type("<Esc>")
+    editor.command(f"Midfill {page}")
+    until(lambda: editor.text().startswith(heading), lambda: f"{page}: {editor.text()}; {editor.messages()}")
+
+
+def test_neovims_own_ghost_text_takes_words_and_repeats_nothing_that_was_typed_since(
+    script: ScriptedMidfill, project: Path, tmp_path: Path
+):
+    setup = "{ ghost_text = 'builtin', settings = { repositoryContext = false } }"
+    program = installed_editor("neovim_0.12", "nvim")
+    with neovim(program, tmp_path / "neovim", script.program, setup=setup) as editor:
+        editor.edit(project / "builtin.py", START)
+        editor.type("jAx = ")
+        editor.until_ghost("compute(a, b)")
+        editor.type("<M-w>")
+        editor.until_text("def add(a, b):\n    x = compute")
+        editor.until_ghost("(a, b)")
+        editor.type("(<Tab>")
+        editor.until_text("def add(a, b):\n    x = compute(a, b)")

@@ -57,10 +57,10 @@ def window(shared_window: Window, project: Path) -> Window:
     return shared_window
 
 
-def test_ghost_text_appears_and_tab_inserts_exactly_it(window: Window, code: VSCode):
+def test_ghost_text_appears_and_tab_inserts_exactly_it(window: Window):
     window.type("x = ")
     window.until_ghost("compute(a, b)")
-    code.picture(window, "ghost")
+    window.picture("ghost")
     window.until_text("def add(a, b):\n    x = \n")  # ghost text is no text
     window.until_ghost("compute(a, b)")
     window.press("Tab")
@@ -73,11 +73,18 @@ def test_typing_through_keeps_the_ghost_text_and_asks_the_engine_nothing(window:
     window.settle()
     asked = script.questions()
     window.watch_ghost()
-    window.type("compute(")
-    window.until_ghost("a, b)")
+    window.type("compute")
+    window.until_ghost("(a, b)")
     assert "" not in window.watched(), "a frame without ghost text is a flicker"
     window.settle()
     assert script.questions() == asked
+
+
+def test_a_bracket_that_the_editor_closes_by_itself_is_not_doubled(window: Window):
+    window.type("x = compute(")
+    window.until_ghost("a, b")
+    window.press("Tab")
+    window.until_text("def add(a, b):\n    x = compute(a, b)\n")
 
 
 def test_words_are_accepted_one_by_one(window: Window):
@@ -108,11 +115,11 @@ def test_several_cursors_get_what_is_typed_and_no_more(window: Window):
 
 def test_a_renamed_file_goes_on_under_its_new_name(window: Window, project: Path):
     window.command("File: Rename...")
-    window.page.wait_for_selector(".explorer-item-edited input", timeout=SECONDS * 1000)
+    window.page.wait_for_selector(".explorer-item-edited input")
     window.press("Control+a")
     window.type("renamed.py")
     window.press("Enter")
-    window.page.wait_for_selector(".tab.active[data-resource-name='renamed.py']", timeout=SECONDS * 1000)
+    window.page.wait_for_selector(".tab.active[data-resource-name='renamed.py']")
     window.command("View: Focus Active Editor Group")
     window.path = project / "renamed.py"
     window.press("Control+Home", "ArrowDown", "End")

@@ -46,9 +46,12 @@ _CHROMIUM = [
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 _GHOST = """() => {
-  const texts = (selector) => [...document.querySelectorAll('.monaco-editor ' + selector)].map((n) => n.textContent);
-  const lines = texts('.ghost-text .view-line');
-  return [texts('.ghost-text-decoration').join(''), ...lines].join('\\n').replaceAll('\\u00a0', ' ');
+  const lines = new Map();
+  for (const node of document.querySelectorAll('.monaco-editor .ghost-text')) {
+    lines.set(node.parentElement, (lines.get(node.parentElement) ?? '') + node.textContent);
+  }
+  const first = [...document.querySelectorAll('.monaco-editor .ghost-text-decoration')].map((node) => node.textContent);
+  return [first.join(''), ...lines.values()].join('\\n').replaceAll('\\u00a0', ' ');
 }"""
 _WATCH = """() => {
   window.ghostFrames = [];
@@ -65,9 +68,10 @@ _WATCHED = "() => { cancelAnimationFrame(window.ghostWatch); return window.ghost
 class Window:
     """One window on one folder."""
 
-    def __init__(self, page: Page, address: str, folder: Path) -> None:
+    def __init__(self, page: Page, address: str, folder: Path, pictures: Path) -> None:
         self.page = page
         self._address = address
+        self._pictures = pictures
         self.folder = folder
 
     def open(self, path: Path, text: str) -> None:
@@ -77,7 +81,7 @@ class Window:
         host = self._address.removeprefix("http://")
         payload = json.dumps([["openFile", f"vscode-remote://{host}{path}"]])
         self.page.goto(f"{self._address}/?folder={quote(str(self.folder))}&payload={quote(payload)}")
-        self.page.wait_for_selector(".monaco-editor .view-line", timeout=SECONDS * 1000)
+        self.page.wait_for_selector(".monaco-editor .view-line")
         self.page.click(".monaco-editor .view-lines")
         self.press("Control+Home")
 
@@ -87,15 +91,15 @@ class Window:
         self.path = path
         self.press("Control+p")
         self.page.keyboard.type(path.name, delay=10)
-        self.page.wait_for_selector(f".quick-input-list .monaco-list-row:has-text('{path.name}')", timeout=SECONDS * 1000)
+        self.page.wait_for_selector(f".quick-input-list .monaco-list-row:has-text('{path.name}')")
         self.press("Enter")
-        self.page.wait_for_selector(f".tab.active[data-resource-name='{path.name}']", timeout=SECONDS * 1000)
-        self.page.wait_for_selector(".quick-input-widget", state="hidden", timeout=SECONDS * 1000)
+        self.page.wait_for_selector(f".tab.active[data-resource-name='{path.name}']")
+        self.page.wait_for_selector(".quick-input-widget", state="hidden")
         self.press("Control+Home")
 
     def until_ready(self) -> None:
         """Wait for the extension's status bar item to say that the server runs."""
-        self.page.wait_for_selector(".statusbar-item[id*=midfill] .codicon-sparkle", timeout=SECONDS * 1000)
+        self.page.wait_for_selector(".statusbar-item[id*=midfill] .codicon-sparkle")
 
     def type(self, text: str) -> None:
         self.page.keyboard.type(text, delay=30)
@@ -107,10 +111,9 @@ class Window:
     def command(self, name: str) -> None:
         """Run a command by its name in the palette."""
         self.press("F1")
-        self.page.wait_for_selector(".quick-input-widget input", timeout=SECONDS * 1000)
+        self.page.wait_for_selector(".quick-input-widget input")
         self.page.keyboard.type(name, delay=5)
-        self.page.wait_for_selector(f".quick-input-list .monaco-list-row.focused:has-text('{name.split(': ')[-1]}')",
-                                    timeout=SECONDS * 1000)  # fmt: skip
+        self.page.wait_for_selector(f".quick-input-list .monaco-list-row.focused:has-text('{name.split(': ')[-1]}')")
         self.press("Enter")
 
     def ghost(self) -> str:
@@ -124,8 +127,18 @@ class Window:
     def watched(self) -> list[str]:
         return self.page.evaluate(_WATCHED)
 
+    def picture(self, name: str) -> None:
+        """Take a picture for people to look at."""
+        self._pictures.mkdir(parents=True, exist_ok=True)
+        with suppress(Exception):
+            self.page.screenshot(path=self._pictures / f"vscode-{name}.png")
+
     def until_ghost(self, text: str) -> None:
-        until(lambda: self._wait() or self.ghost() == text, lambda: f"{text!r} drawn, but {self.ghost()!r}", SECONDS)
+        until(lambda: self._wait() or self.ghost() == text, lambda: f"{text!r} drawn{self._instead()}", SECONDS)
+
+    def _instead(self) -> str:
+        self.picture("failure")
+        return f", but {self.ghost()!r}; see {self._pictures}/vscode-failure.png"
 
     def until_text(self, text: str) -> None:
         """Save until the file holds a text."""
@@ -157,23 +170,14 @@ class VSCode:
     def window(self, folder: Path, file: Path, text: str) -> Iterator[Window]:
         """Open a window of its own, as another user of the same machine has it."""
         page = self._browser.new_page(viewport={"width": 1000, "height": 560})
-        window = Window(page, self._address, folder)
+        page.set_default_timeout(SECONDS * 1000)
+        window = Window(page, self._address, folder, self._pictures)
         try:
             window.open(file, text)
             yield window
-        except Exception:
-            self.picture(window, "failure")
-            raise
         finally:
+            window.picture("last")
             page.close()
-
-    def picture(self, window: Window, name: str) -> Path:
-        """Take a picture of a window."""
-        self._pictures.mkdir(parents=True, exist_ok=True)
-        path = self._pictures / f"vscode-{name}.png"
-        with suppress(Exception):
-            window.page.screenshot(path=path)
-        return path
 
 
 @contextmanager
@@ -193,8 +197,9 @@ def vscode(installed: Path, vsix: Path, folder: Path, pictures: Path, **settings
     (user / "settings.json").write_text(json.dumps(chosen))
     (folder / "config.yaml").write_text("auth: none\ncert: false\n")
     command = [
-        str(installed / "node"), str(installed / "node_modules/code-server/out/node/entry.js"), "--config",
-        str(folder / "config.yaml"), "--user-data-dir", str(folder / "data"), "--extensions-dir", str(folder / "extensions"),
+        installed / "node", installed / "node_modules/code-server/out/node/entry.js",
+        "--config", folder / "config.yaml",
+        "--user-data-dir", folder / "data", "--extensions-dir", folder / "extensions",
     ]  # fmt: skip
     environment = os.environ | {"EXTENSIONS_GALLERY": "{}"}
     subprocess.run([*command, "--install-extension", vsix], env=environment, check=True, capture_output=True)

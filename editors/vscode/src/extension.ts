@@ -73,7 +73,7 @@ export class Midfill {
     client.onNotification('midfill/didChangeStatus', (status: Status) => this.bar.update(status));
     client.onDidChangeState(({ newState }) => {
       if (newState === State.Running) {
-        void client.sendRequest<Status>('midfill/status').then((status) => this.bar.update(status), () => undefined);
+        void client.sendRequest<Status>('midfill/status', {}).then((status) => this.bar.update(status), () => undefined);
       } else if (newState === State.Stopped) {
         this.bar.set('warning', 'the server has ended');
       }
@@ -162,7 +162,7 @@ export class Midfill {
     const options = { location: vscode.ProgressLocation.Notification, title: 'midfill: indexing', cancellable: true };
     await vscode.window.withProgress(options, async (progress, token) => {
       for (let share = 0; !token.isCancellationRequested && client.isRunning();) {
-        const { folders } = await client.sendRequest<Status>('midfill/status');
+        const { folders } = await client.sendRequest<Status>('midfill/status', {});
         const left = folders.filter((folder) => folder.state === 'indexing');
         const [done, total] = [sum(folders, 'done'), sum(folders, 'total')];
         const now = total ? (100 * done) / total : 0;
