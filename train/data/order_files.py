@@ -47,7 +47,6 @@ def _add(graph: ImportGraph, document: SourceDocument) -> None:
         found.imports,
         packages=found.packages,
         definitions=found.definitions,
-        references=found.references,
     )
 
 
