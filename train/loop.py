@@ -3,9 +3,9 @@
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from types import FrameType
@@ -23,7 +23,7 @@ from train.config import MachineConfig
 from train.errors import RunError
 from train.metrics import Metric, MetricsLog, flops_per_token, peak_flops
 from train.optimizer import OptimizerSettings
-from train.parallel import IGNORED, Placement, Processes, place, processes
+from train.parallel import IGNORED, Objective, Placement, Processes, place, processes
 from train.schedule import Schedule
 
 CHECKPOINTS = "checkpoints"
@@ -46,6 +46,10 @@ class Batch:
     """Shape [B, T]."""
     targets: NDArray[np.int64]
     """Shape [B, T]; `IGNORED` where no loss is taken."""
+    columns: tuple[NDArray[np.float32], ...] = ()
+    """What else the objective reads at each position, each [B, T]."""
+    figures: Mapping[str, float] = field(default_factory=dict)
+    """What else `metrics.jsonl` says of the step, by name."""
 
 
 class Batches(Protocol):
@@ -132,7 +136,13 @@ def shuffled(count: int, *seed: int) -> NDArray[np.int64]:
 
 
 def train(
-    network: Transformer, batches: Batches, settings: LoopSettings, folder: Path, *, on_step: Callable[[Metric], None]
+    network: Transformer,
+    batches: Batches,
+    settings: LoopSettings,
+    folder: Path,
+    *,
+    on_step: Callable[[Metric], None],
+    objective: Callable[[Transformer], Objective] | None = None,
 ) -> Transformer:
     """Train `network` from where `folder` stands to the end of `batches`; return the result in fp32.
 
@@ -144,20 +154,28 @@ def train(
         settings: of this stage.
         folder: gets `metrics.jsonl` and `checkpoints/`.
         on_step: told of every step.
+        objective: gives the network its loss; None is that of the next token.
 
     Raises:
         RunError: a checkpoint is broken or of another network, a batch cannot be shared by the processes, or the loss
             was not finite too often.
     """
-    return _Loop(network, batches, settings, folder).run(on_step)
+    return _Loop(network, batches, settings, folder, objective).run(on_step)
 
 
 class _Loop:
-    def __init__(self, network: Transformer, batches: Batches, settings: LoopSettings, folder: Path) -> None:
+    def __init__(
+        self,
+        network: Transformer,
+        batches: Batches,
+        settings: LoopSettings,
+        folder: Path,
+        objective: Callable[[Transformer], Objective] | None,
+    ) -> None:
         self._batches, self._settings, self._folder = batches, settings, folder
         self._group = processes()
         self._config, self._parameters = network.config, network.parameter_count()
-        self._placed: Placement = place(network, settings.machine, settings.optimizer)
+        self._placed: Placement = place(network, settings.machine, settings.optimizer, objective)
         self._guard = LossGuard(settings.spike_sigmas)
 
     def run(self, on_step: Callable[[Metric], None]) -> Transformer:
@@ -182,7 +200,8 @@ class _Loop:
         peak = self._peak()
         for step in range(start, steps):
             due = time.monotonic() - saved > 60 * self._settings.machine.checkpoint_minutes
-            loss, norm, signal_number, due = self._step(step, stop(), due)
+            batch = self._batches.batch(step)
+            loss, norm, signal_number, due = self._step(step, batch, stop(), due)
             done = step + 1
             held_out = self._held_out_loss() if _evaluates(done, steps) else None
             speed = (done - start) * self._batches.tokens_per_step / (time.monotonic() - began)
@@ -197,6 +216,7 @@ class _Loop:
                 utilization=None if peak is None else speed / peak,
                 skipped=norm is None,
                 held_out_loss=held_out,
+                figures=batch.figures,
             )
             if log is not None:
                 log.write(metric)
@@ -207,15 +227,20 @@ class _Loop:
             if signal_number and done < steps:
                 raise SystemExit(128 + signal_number)
 
-    def _step(self, step: int, signal_number: int, due: bool) -> tuple[float, float | None, int, bool]:  # noqa: FBT001
+    def _step(
+        self,
+        step: int,
+        batch: Batch,
+        signal_number: int,
+        due: bool,  # noqa: FBT001
+    ) -> tuple[float, float | None, int, bool]:
         """Take one step; return loss, gradient norm (None: skipped), signal and whether to save, equal everywhere."""
-        batch = self._batches.batch(step)
         counted = max(1, int((batch.targets != IGNORED).sum()))
         total = torch.zeros((), device=self._group.device)
         pieces = list(_micro_batches(batch, self._group, self._settings.machine.micro_batch_tokens))
-        for number, (ids, targets) in enumerate(pieces, start=1):
+        for number, piece in enumerate(pieces, start=1):
             is_last = number == len(pieces)
-            total += self._placed.backward(ids, targets, targets_in_step=counted, is_last=is_last)
+            total += self._placed.backward(*piece, targets_in_step=counted, is_last=is_last)
         # One exchange a step: the loss, and what a single process may know (a signal; the main one's clock).
         news = torch.tensor([0.0, signal_number, due and self._group.is_main], device=self._group.device)
         news[0] = total
@@ -239,8 +264,8 @@ class _Loop:
         total, counted = torch.zeros((), device=self._group.device), 0
         for batch in self._batches.held_out():
             counted += int((batch.targets != IGNORED).sum())
-            for ids, targets in _micro_batches(batch, self._group, self._settings.machine.micro_batch_tokens):
-                total += self._placed.loss(ids, targets)
+            for piece in _micro_batches(batch, self._group, self._settings.machine.micro_batch_tokens):
+                total += self._placed.loss(*piece)
         return float(self._group.add(total)) / counted if counted else None
 
     def _restore(self) -> int:
@@ -270,7 +295,7 @@ class _Loop:
         return None if flops is None else flops * self._group.count / per_token
 
 
-def _micro_batches(batch: Batch, group: Processes, most_tokens: int) -> Iterator[tuple[Tensor, Tensor]]:
+def _micro_batches(batch: Batch, group: Processes, most_tokens: int) -> Iterator[tuple[Tensor, ...]]:
     """Yield this process's rows in equal pieces of at most `most_tokens` tokens (0: in one piece)."""
     rows, length = batch.ids.shape
     if rows % group.count:
@@ -280,10 +305,11 @@ def _micro_batches(batch: Batch, group: Processes, most_tokens: int) -> Iterator
     size = next(size for size in range(min(fitting, share), 0, -1) if share % size == 0)
     for start in range(group.rank * share, (group.rank + 1) * share, size):
         part = slice(start, start + size)
-        yield _tensor(batch.ids[part], group.device), _tensor(batch.targets[part], group.device)
+        columns = (_tensor(column[part], group.device) for column in batch.columns)
+        yield _tensor(batch.ids[part], group.device), _tensor(batch.targets[part], group.device), *columns
 
 
-def _tensor(rows: NDArray[np.int64], device: torch.device) -> Tensor:
+def _tensor(rows: NDArray[np.int64] | NDArray[np.float32], device: torch.device) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(rows)).to(device, non_blocking=True)
 
 

@@ -2,7 +2,8 @@
 
 import json
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -40,10 +41,13 @@ class Metric:
     skipped: bool
     """Whether the guard kept this step from the weights."""
     held_out_loss: float | None
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    """What else the stage says of the step; each is a field of the line."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields by name."""
-        return {name: getattr(self, name) for name in Metric.__slots__}
+        """Return the fields by name, the figures among them."""
+        own = {name: getattr(self, name) for name in Metric.__slots__ if name != "figures"}
+        return own | dict(self.figures)
 
 
 class MetricsLog:
@@ -75,7 +79,7 @@ class MetricsLog:
         self._file.write(json.dumps(metric.to_json()) + "\n")
         if self._board is not None:
             for name, value in metric.to_json().items():
-                if value is not None and name not in ("step", "steps"):
+                if isinstance(value, (int, float)) and name not in ("step", "steps"):
                     self._board.add_scalar(name, value, metric.step)
 
 

@@ -78,7 +78,7 @@ class Objective(nn.Module):
         self.network = network
         self._loss_of = loss_of
 
-    def forward(self, ids: Tensor, targets: Tensor) -> Tensor:
+    def forward(self, ids: Tensor, targets: Tensor, *_columns: Tensor) -> Tensor:
         """Return the loss summed over all targets [B, T] that are not ignored, in nats, as an fp32 scalar."""
         states = self.network.hidden_states(ids)
         return self._loss_of(states.flatten(0, 1), self.network.lm_head.weight, targets.flatten())
@@ -105,18 +105,19 @@ class Placement(ABC):
     """A network placed for training. A step is `backward` for every micro-batch, then `update` or `discard`."""
 
     @abstractmethod
-    def backward(self, ids: Tensor, targets: Tensor, *, targets_in_step: int, is_last: bool) -> Tensor:
+    def backward(self, ids: Tensor, targets: Tensor, *columns: Tensor, targets_in_step: int, is_last: bool) -> Tensor:
         """Add the gradient of one micro-batch [B, T]; return its summed loss.
 
         Args:
             ids: of this process alone.
             targets: like `ids`; `IGNORED` where no loss is taken.
+            columns: what else the objective reads, like `ids`.
             targets_in_step: how many count in the whole step, over all processes: gradients are those of their mean.
             is_last: whether the step has no further micro-batch, so that processes may exchange gradients.
         """
 
     @abstractmethod
-    def loss(self, ids: Tensor, targets: Tensor) -> Tensor:
+    def loss(self, ids: Tensor, targets: Tensor, *columns: Tensor) -> Tensor:
         """Return the summed loss of one batch and leave the gradients alone."""
 
     @abstractmethod
@@ -145,7 +146,12 @@ class Placement(ABC):
         """Return the whole network in fp32, ready to run. On any process but the main one its weights may be meta."""
 
 
-def place(network: Transformer, machine: MachineConfig, optimizer: OptimizerSettings) -> Placement:
+def place(
+    network: Transformer,
+    machine: MachineConfig,
+    optimizer: OptimizerSettings,
+    objective_of: Callable[[Transformer], Objective] | None = None,
+) -> Placement:
     """Place `network`, equal on every process, as the recipe and the number of processes ask for.
 
     Raises:
@@ -158,7 +164,7 @@ def place(network: Transformer, machine: MachineConfig, optimizer: OptimizerSett
         for block in network.layers:
             block.forward = partial(checkpoint, block.forward, use_reentrant=False)
     loss_of = summed_loss_in_pieces if machine.gradient_checkpointing else summed_loss
-    objective = Objective(network, loss_of)
+    objective = Objective(network, loss_of) if objective_of is None else objective_of(network)
     if group.count == 1:
         kind = MasterWeights if machine.precision == "bfloat16" else OwnWeights
         return kind(objective.to(group.device), machine, optimizer)
@@ -177,10 +183,10 @@ class MasterWeights(Placement):
         if machine.compile and can_compile():
             objective.compile()
 
-    def backward(self, ids: Tensor, targets: Tensor, *, targets_in_step: int, is_last: bool) -> Tensor:
+    def backward(self, ids: Tensor, targets: Tensor, *columns: Tensor, targets_in_step: int, is_last: bool) -> Tensor:
         """See `Placement`; gradients of several micro-batches add up in fp32."""
         del is_last
-        loss: Tensor = self._objective(ids, targets)
+        loss: Tensor = self._objective(ids, targets, *columns)
         (loss / targets_in_step).backward()  # type: ignore[no-untyped-call]
         for weight, parameter in zip(self._weights.values(), self._objective.network.parameters(), strict=True):
             if parameter.grad is None:
@@ -190,9 +196,9 @@ class MasterWeights(Placement):
         return loss.detach()
 
     @torch.no_grad()
-    def loss(self, ids: Tensor, targets: Tensor) -> Tensor:
+    def loss(self, ids: Tensor, targets: Tensor, *columns: Tensor) -> Tensor:
         """See `Placement`."""
-        loss: Tensor = self._objective(ids, targets)
+        loss: Tensor = self._objective(ids, targets, *columns)
         return loss
 
     def update(self, rate: float) -> float:
@@ -242,22 +248,22 @@ class OwnWeights(Placement):
         """Return a context in which processes do not exchange gradients."""
         return nullcontext()
 
-    def _run(self, ids: Tensor, targets: Tensor) -> Tensor:
+    def _run(self, *inputs: Tensor) -> Tensor:
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._autocast):
-            loss: Tensor = self._module(ids, targets)
+            loss: Tensor = self._module(*inputs)
         return loss
 
-    def backward(self, ids: Tensor, targets: Tensor, *, targets_in_step: int, is_last: bool) -> Tensor:
+    def backward(self, ids: Tensor, targets: Tensor, *columns: Tensor, targets_in_step: int, is_last: bool) -> Tensor:
         """See `Placement`."""
         with nullcontext() if is_last else self._apart():
-            loss = self._run(ids, targets)
+            loss = self._run(ids, targets, *columns)
             (loss * (self._average / targets_in_step)).backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 
     @torch.no_grad()
-    def loss(self, ids: Tensor, targets: Tensor) -> Tensor:
+    def loss(self, ids: Tensor, targets: Tensor, *columns: Tensor) -> Tensor:
         """See `Placement`."""
-        return self._run(ids, targets)
+        return self._run(ids, targets, *columns)
 
     def update(self, rate: float) -> float:
         """See `Placement`."""
@@ -292,10 +298,10 @@ class Copies(OwnWeights):
         return self._copies.no_sync()
 
     @torch.no_grad()
-    def loss(self, ids: Tensor, targets: Tensor) -> Tensor:
+    def loss(self, ids: Tensor, targets: Tensor, *columns: Tensor) -> Tensor:
         """See `Placement`; around DDP, which would wait for the other processes."""
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._autocast):
-            loss: Tensor = self._copies.module(ids, targets)
+            loss: Tensor = self._copies.module(ids, targets, *columns)
         return loss
 
 
@@ -319,10 +325,10 @@ class Shards(OwnWeights):
         self._shards: FSDPModule = objective
         return objective
 
-    def backward(self, ids: Tensor, targets: Tensor, *, targets_in_step: int, is_last: bool) -> Tensor:
+    def backward(self, ids: Tensor, targets: Tensor, *columns: Tensor, targets_in_step: int, is_last: bool) -> Tensor:
         """See `Placement`."""
         self._shards.set_requires_gradient_sync(is_last)
-        return super().backward(ids, targets, targets_in_step=targets_in_step, is_last=is_last)
+        return super().backward(ids, targets, *columns, targets_in_step=targets_in_step, is_last=is_last)
 
     def network(self) -> Transformer:
         """See `Placement`."""
@@ -361,17 +367,17 @@ class ZeroThree(Placement):
             },
         )
 
-    def backward(self, ids: Tensor, targets: Tensor, *, targets_in_step: int, is_last: bool) -> Tensor:
+    def backward(self, ids: Tensor, targets: Tensor, *columns: Tensor, targets_in_step: int, is_last: bool) -> Tensor:
         """See `Placement`."""
         self._engine.set_gradient_accumulation_boundary(is_last)
-        loss: Tensor = self._engine(ids, targets)
+        loss: Tensor = self._engine(ids, targets, *columns)
         self._engine.backward(loss * (processes().count / targets_in_step))
         return loss.detach()
 
     @torch.no_grad()
-    def loss(self, ids: Tensor, targets: Tensor) -> Tensor:
+    def loss(self, ids: Tensor, targets: Tensor, *columns: Tensor) -> Tensor:
         """See `Placement`."""
-        loss: Tensor = self._engine(ids, targets)
+        loss: Tensor = self._engine(ids, targets, *columns)
         return loss
 
     def update(self, rate: float) -> float:
