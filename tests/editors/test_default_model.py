@@ -64,7 +64,7 @@ def test_vscode_shows_what_the_default_model_writes_and_inserts_it(
 def _accept_in(code: VSCode, project: Path) -> None:
     with code.window(project, project / "loaders.py", LOADERS + STARTED) as window:
         window.until_ready()
-        window.press("Control+End")
+        window.go("Control+End", line=len((LOADERS + STARTED).splitlines()), column=15)
         window.type("op")
         shown = until(lambda: window.settle(0.1) or window.ghost(), "ghost text", SECONDS)
         window.picture("default-model")

@@ -53,7 +53,7 @@ def shared_window(code: VSCode, project: Path) -> Iterator[Window]:
 @pytest.fixture
 def window(shared_window: Window, project: Path) -> Window:
     shared_window.show(project / f"file{next(NAMES)}.py", START)
-    shared_window.press("ArrowDown", "End")
+    shared_window.go("Control+Home", "ArrowDown", "End", line=2, column=5)
     return shared_window
 
 
@@ -122,7 +122,7 @@ def test_a_renamed_file_goes_on_under_its_new_name(window: Window, project: Path
     window.page.wait_for_selector(".tab.active[data-resource-name='renamed.py']")
     window.command("View: Focus Active Editor Group")
     window.path = project / "renamed.py"
-    window.press("Control+Home", "ArrowDown", "End")
+    window.go("Control+Home", "ArrowDown", "End", line=2, column=5)
     window.type("x = ")
     window.until_ghost("compute(a, b)")
 
@@ -139,7 +139,7 @@ def test_a_killed_server_is_back_and_answers(window: Window, script: ScriptedMid
 def test_two_windows_have_each_their_own(window: Window, code: VSCode, tmp_path: Path):
     with code.window(tmp_path, tmp_path / "other.py", START) as other:
         other.until_ready()
-        other.press("ArrowDown", "End")
+        other.go("Control+Home", "ArrowDown", "End", line=2, column=5)
         other.type("x = ")
         other.until_ghost("compute(a, b)")
         other.press("Tab")

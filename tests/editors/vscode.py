@@ -82,8 +82,7 @@ class Window:
         payload = json.dumps([["openFile", f"vscode-remote://{host}{path}"]])
         self.page.goto(f"{self._address}/?folder={quote(str(self.folder))}&payload={quote(payload)}")
         self.page.wait_for_selector(".monaco-editor .view-line")
-        self.page.click(".monaco-editor .view-lines")
-        self.press("Control+Home")
+        self._focus()
 
     def show(self, path: Path, text: str) -> None:
         """Write a file and show it in the running window, with the cursor at its start."""
@@ -95,7 +94,23 @@ class Window:
         self.press("Enter")
         self.page.wait_for_selector(f".tab.active[data-resource-name='{path.name}']")
         self.page.wait_for_selector(".quick-input-widget", state="hidden")
-        self.press("Control+Home")
+        self._focus()
+
+    def _focus(self) -> None:
+        # Keys that come before the editor has the focus are lost.
+        self.page.click(".editor-instance .view-lines")
+        self.page.wait_for_selector(".editor-instance .monaco-editor.focused")
+        self.go("Control+Home", line=1, column=1)
+
+    def go(self, *keys: str, line: int, column: int) -> None:
+        """Press keys until the status bar says that the cursor is at a place."""
+
+        def there() -> bool:
+            self.press(*keys)
+            self._wait(200)
+            return self.page.inner_text("[id='status.editor.selection']").strip() == f"Ln {line}, Col {column}"
+
+        until(there, f"at {line}:{column}", SECONDS)
 
     def until_ready(self) -> None:
         """Wait for the extension's status bar item to say that the server runs."""
