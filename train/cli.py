@@ -58,6 +58,9 @@ def _parser() -> argparse.ArgumentParser:
         help="a repository or folder of source (default: Python's own standard library)",
     )
     run.add_argument("--output", type=Path, help="the run's folder; the model is in its model/ (default: runs/RECIPE)")
+    run.add_argument(
+        "--from", dest="start_from", metavar="MODEL", help="start with this model's tokenizer, shape and weights"
+    )
     run.add_argument("--instructions", type=Path, help="JSON lines for `instruct` (default: the sources' docstrings)")
     run.add_argument("--set", action="append", default=[], metavar="SECTION.FIELD=VALUE", dest="overrides")
     run.set_defaults(verb=_run)
@@ -132,7 +135,9 @@ def _corpus(arguments: argparse.Namespace) -> int:
 def _run(arguments: argparse.Namespace) -> int:
     sources = arguments.sources or [Path(sysconfig.get_path("stdlib"))]
     output = arguments.output or Path("runs") / Path(arguments.recipe).stem
-    run = Run(load(arguments.recipe, arguments.overrides), sources, output, arguments.instructions)
+    start = None if arguments.start_from is None else resolve(arguments.start_from)
+    config = load(arguments.recipe, arguments.overrides)
+    run = Run(config, sources, output, instructions=arguments.instructions, start_from=start)
     with _progress() as (tell, show):
         folder = run.execute(tell, show)
     print(folder)

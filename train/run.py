@@ -31,7 +31,7 @@ from train.stages.evaluate import REPORT, evaluate
 from train.stages.extend_context import extend_context
 from train.stages.instruct import CHAT_TEMPLATE, END_OF_TURN, Conversation, instruct, read_conversations
 from train.stages.instructions_from_source import draw_conversations
-from train.stages.pretrain import pretrain
+from train.stages.pretrain import pretrain, untrained
 from train.tokenizer import BulkTokenizer, train_tokenizer
 
 
@@ -55,6 +55,8 @@ class Run:
     folder: Path
     instructions: Path | None = None
     """Conversations for `instruct`; without them they are drawn from the sources' own docstrings."""
+    start_from: Path | None = None
+    """A model folder whose tokenizer, shape and weights pretraining starts from, in place of a new network."""
 
     @cached_property
     def documents(self) -> list[SourceDocument]:
@@ -81,8 +83,9 @@ class Run:
         Serving goes no further than training went: positions that no row had are noise to the network, whatever the
         network has room for.
         """
-        data = self.config.data
-        return PromptSettings(fim=DEEPSEEK_CODER, context_length=data.row_tokens, mode=served_mode(data))
+        data, start = self.config.data, self.start_from
+        fim = DEEPSEEK_CODER if start is None else _prompt_settings(start).fim
+        return PromptSettings(fim=fim, context_length=data.row_tokens, mode=served_mode(data))
 
     @property
     def model_folder(self) -> Path:
@@ -103,7 +106,7 @@ class Run:
         tokenizer = BulkTokenizer(tokenizer_json)
         shard = self._shard("rows", tokenizer, tell)
         stages = _Stages(run=self, tokenizer=tokenizer, tokenizer_json=tokenizer_json, tell=tell, on_step=on_step)
-        base = stages.pretrain(self._shape(tokenizer), shard)
+        base = stages.pretrain(self._network(tokenizer), shard)
         if self.config.extend_context is not None:
             base = stages.extend_context(base, self.config.extend_context)
         stages.publish(base, self.model_folder)
@@ -133,9 +136,10 @@ class Run:
 
     def _claim(self) -> None:
         """Write `run.json`, or check that the one there asks for the same run."""
-        if self.config.model.context_length < self.config.data.row_tokens:
-            raise RunError("model.context_length must be at least data.row_tokens")
-        wanted = {"recipe": self.config.to_json(), "sources": [str(source) for source in self.sources]}
+        self._check_lengths()
+        wanted: dict[str, Any] = {"recipe": self.config.to_json(), "sources": [str(source) for source in self.sources]}
+        if self.start_from is not None:
+            wanted["start_from"] = str(self.start_from)
         path = self.folder / "run.json"
         if path.exists():
             if not self._is_mine(json.loads(path.read_text(encoding="utf-8"))):
@@ -149,12 +153,29 @@ class Run:
             recipe = from_json(stored["recipe"])
         except (KeyError, RecipeError):
             return False
-        return recipe == self.config and stored.get("sources") == [str(source) for source in self.sources]
+        start = None if self.start_from is None else str(self.start_from)
+        sources = [str(source) for source in self.sources]
+        return recipe == self.config and stored.get("sources") == sources and stored.get("start_from") == start
+
+    def _check_lengths(self) -> None:
+        if self.start_from is None:
+            room, whose = self.config.model.context_length, "model.context_length"
+        else:
+            room, whose = (
+                model_folder.read_config(self.start_from).max_position_embeddings,
+                f"what {self.start_from} reads",
+            )
+        if room < self.config.data.row_tokens:
+            raise RunError(f"data.row_tokens must not be beyond {whose}: {room}")
 
     def _tokenizer(self, tell: Callable[[str], None]) -> str:
         path = self.folder / "tokenizer.json"
         if path.exists():
             return path.read_text(encoding="utf-8")
+        if self.start_from is not None:
+            definition = (self.start_from / "tokenizer.json").read_text(encoding="utf-8")
+            path.write_text(definition, encoding="utf-8")
+            return definition
         wanted = self.config.tokenizer
         tell(f"training a tokenizer of {wanted.vocab_size} tokens on {len(self.documents):,} documents")
         texts = (document.text for document in self.documents)
@@ -179,6 +200,13 @@ class Run:
 
         self._on_main(write)
         return read_shard(folder)
+
+    def _network(self, tokenizer: Tokenizer) -> Callable[[], Transformer]:
+        """Return what makes the network that pretraining starts from; not made where pretraining is done."""
+        start, seed = self.start_from, self.config.data.seed
+        if start is None:
+            return lambda: untrained(self._shape(tokenizer), seed=seed)
+        return lambda: _trainable(start)
 
     def _shape(self, tokenizer: Tokenizer) -> TransformerConfig:
         wanted = self.config.model
@@ -208,13 +236,13 @@ class _Stages:
     tell: Callable[[str], None]
     on_step: Callable[[Metric], None]
 
-    def pretrain(self, shape: TransformerConfig, shard: Shard) -> Path:
+    def pretrain(self, network: Callable[[], Transformer], shard: Shard) -> Path:
         config = self.run.config
 
         def train(folder: Path) -> Transformer:
             self.tell(f"pretraining on {shard.rows.size:,} tokens")
             return pretrain(
-                shape, config.pretrain, config.machine, shard, folder, seed=config.data.seed, on_step=self.on_step
+                network(), config.pretrain, config.machine, shard, folder, seed=config.data.seed, on_step=self.on_step
             )
 
         return self._stage("pretrain", self.run.settings, train)
@@ -312,3 +340,16 @@ class _Stages:
     @staticmethod
     def _read(folder: Path) -> Transformer:
         return model_folder.read_transformer(folder, model_folder.read_config(folder), torch.float32, "cpu")
+
+
+def _trainable(folder: Path) -> Transformer:
+    """Return a copy of a model's network whose weights take gradients: those read from a folder lie in its file."""
+    read = model_folder.read_transformer(folder, model_folder.read_config(folder), torch.float32, "cpu")
+    network = Transformer(read.config)
+    network.load_state_dict(read.state_dict())
+    return network
+
+
+def _prompt_settings(folder: Path) -> PromptSettings:
+    limit = model_folder.read_config(folder).max_position_embeddings
+    return read_settings(folder, Tokenizer.load(folder), context_length=limit)

@@ -62,7 +62,7 @@ class RowBatches:
 
 
 def pretrain(
-    config: TransformerConfig,
+    network: Transformer,
     recipe: PretrainConfig,
     machine: MachineConfig,
     shard: Shard,
@@ -71,14 +71,12 @@ def pretrain(
     seed: int,
     on_step: Callable[[Metric], None],
 ) -> Transformer:
-    """Train from scratch, or from the newest checkpoint in `folder`, until `recipe.tokens` are read.
+    """Train `network`, or go on from the newest checkpoint in `folder`, until `recipe.tokens` are read.
 
     Raises:
         RunError: the shard is too small; and whatever `train.loop.train` raises.
     """
     batches = row_batches(shard, recipe, seed=seed)
-    network = Transformer(config)
-    network.initialise(torch.Generator().manual_seed(seed))
     settings = LoopSettings(
         schedule=pretrain_schedule(recipe, batches.steps),
         optimizer=OptimizerSettings(
@@ -88,6 +86,13 @@ def pretrain(
         spike_sigmas=recipe.spike_sigmas,
     )
     return train(network, batches, settings, folder, on_step=on_step)
+
+
+def untrained(config: TransformerConfig, *, seed: int) -> Transformer:
+    """Return a network with random weights."""
+    network = Transformer(config)
+    network.initialise(torch.Generator().manual_seed(seed))
+    return network
 
 
 def pretrain_schedule(recipe: PretrainConfig, steps: int) -> Schedule:

@@ -22,7 +22,7 @@ from train.errors import RunError
 from train.loop import CHECKPOINTS
 from train.metrics import Metric
 from train.parallel import processes
-from train.stages.pretrain import pretrain
+from train.stages.pretrain import pretrain, untrained
 
 ROOT = Path(__file__).parents[3]
 
@@ -41,7 +41,8 @@ def _train(folder: Path, *overrides: str, stop_at: int = 0) -> Transformer:
         if metric.step == stop_at:
             raise StopHereError
 
-    return pretrain(TINY, config.pretrain, config.machine, shard, folder, seed=1, on_step=stop)
+    network = untrained(TINY, seed=1)
+    return pretrain(network, config.pretrain, config.machine, shard, folder, seed=1, on_step=stop)
 
 
 TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc-per-node=2")

@@ -29,7 +29,7 @@ from train.loop import CHECKPOINTS
 from train.metrics import Metric
 from train.parallel import Objective, summed_loss, summed_loss_in_pieces
 from train.run import Run
-from train.stages.pretrain import pretrain, row_batches
+from train.stages.pretrain import pretrain, row_batches, untrained
 from train.tokenizer import train_tokenizer
 
 
@@ -44,7 +44,13 @@ def _machine(**changes: object) -> MachineConfig:
 
 def _pretrain(folder: Path, rows: int, machine: MachineConfig | None = None, **changes: object) -> Transformer:
     return pretrain(
-        TINY, _recipe(**changes), machine or _machine(), _shard(rows), folder, seed=1, on_step=lambda metric: None
+        untrained(TINY, seed=1),
+        _recipe(**changes),
+        machine or _machine(),
+        _shard(rows),
+        folder,
+        seed=1,
+        on_step=lambda metric: None,
     )
 
 
@@ -127,7 +133,7 @@ def test_an_interrupted_run_ends_with_the_weights_of_an_unbroken_one(
 
     broken, recipe = tmp_path / "broken", _recipe(optimizer=optimizer)
     with pytest.raises(StopHereError):
-        pretrain(TINY, recipe, machine, _shard(64), broken, seed=1, on_step=stop_at_seven)
+        pretrain(untrained(TINY, seed=1), recipe, machine, _shard(64), broken, seed=1, on_step=stop_at_seven)
     assert newest_step(broken / CHECKPOINTS) == 6
     resumed = _pretrain(broken, 64, machine, optimizer=optimizer)
     for one, other in zip(straight.parameters(), resumed.parameters(), strict=True):
@@ -192,7 +198,9 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
     _pretrain(tmp_path, 16)
     other = TransformerConfig.from_hugging_face(TINY.to_hugging_face() | {"hidden_size": 64})
     with pytest.raises(RunError, match="another network"):
-        pretrain(other, _recipe(), _machine(), _shard(16), tmp_path, seed=1, on_step=lambda metric: None)
+        pretrain(
+            untrained(other, seed=1), _recipe(), _machine(), _shard(16), tmp_path, seed=1, on_step=lambda metric: None
+        )
 
 
 @pytest.mark.parametrize("name", ["state.json", "__0_0.distcp", ".metadata"])
