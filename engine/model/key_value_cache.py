@@ -1,4 +1,4 @@
-"""Preallocated keys and values of the tokens already seen."""
+"""Preallocated keys and values, or latents, of the tokens already seen."""
 
 import torch
 from torch import Tensor
@@ -7,7 +7,10 @@ from engine.model.config import TransformerConfig
 
 
 class KeyValueCache:
-    """Keys and values of up to `capacity` tokens for every layer; the network appends, callers truncate."""
+    """Keys and values of up to `capacity` tokens for every layer; the network appends, callers truncate.
+
+    Latent attention keeps its latents as the keys, and values of no width.
+    """
 
     def __init__(
         self,
@@ -18,9 +21,10 @@ class KeyValueCache:
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> None:
-        shape = (config.num_hidden_layers, batch, config.num_key_value_heads, capacity, config.head_dim)
-        self._keys = torch.empty(shape, dtype=dtype, device=device)
-        self._values = torch.empty(shape, dtype=dtype, device=device)
+        heads, key_width, value_width = config.cache_shape
+        shape = (config.num_hidden_layers, batch, heads, capacity)
+        self._keys = torch.empty((*shape, key_width), dtype=dtype, device=device)
+        self._values = torch.empty((*shape, value_width), dtype=dtype, device=device)
         self._length = 0
 
     @property
@@ -36,10 +40,10 @@ class KeyValueCache:
     @property
     def memory_bytes(self) -> int:
         """Bytes allocated for keys and values."""
-        return 2 * self._keys.numel() * self._keys.element_size()
+        return (self._keys.numel() + self._values.numel()) * self._keys.element_size()
 
     def append(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Store one layer's new keys and values [B, kv_heads, T, head_dim]; return all of that layer's so far.
+        """Store one layer's new keys and values [B, kv_heads, T, width]; return all of that layer's so far.
 
         The length grows only with `advance`, once every layer has been written.
 
@@ -54,11 +58,11 @@ class KeyValueCache:
         return self._keys[layer, :, :, :end], self._values[layer, :, :, :end]
 
     def storage(self) -> tuple[Tensor, Tensor]:
-        """Return all memory for keys and for values, each [layers, B, kv_heads, capacity, head_dim]."""
+        """Return all memory for keys and for values, each [layers, B, kv_heads, capacity, width]."""
         return self._keys, self._values
 
     def held(self) -> tuple[Tensor, Tensor]:
-        """Return the keys and values of all layers, each [layers, B, kv_heads, length, head_dim]."""
+        """Return the keys and values of all layers, each [layers, B, kv_heads, length, width]."""
         return self._keys[:, :, :, : self._length], self._values[:, :, :, : self._length]
 
     def advance(self, tokens: int) -> None:

@@ -1,33 +1,23 @@
-"""The whole network on one page: a pre-norm decoder with rotary positions, grouped-query attention and SwiGLU.
+"""The whole network on one page: a pre-norm decoder with rotary positions, attention and feed-forward blocks.
 
-The shape is DeepSeek-Coder's (section 3.3), which is LlamaForCausalLM's; parameter names are the checkpoint's,
-less the leading `model.`.
+Two shapes: DeepSeek-Coder's (section 3.3), which is LlamaForCausalLM's, with grouped-query attention and SwiGLU; and
+DeepSeek-V2's, with latent attention and experts. Parameter names are the checkpoint's, less the leading `model.`; the
+weights of all routed experts of a layer are one parameter (`engine.model.expert_weights` tells their names).
 """
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from engine.model.attention import attend
+from engine.model.balance import Balance, BalanceSettings, Routing
 from engine.model.config import TransformerConfig
+from engine.model.experts import MixtureOfExperts
+from engine.model.feed_forward import SwiGLU
 from engine.model.key_value_cache import KeyValueCache
+from engine.model.latent_attention import LatentAttention
 from engine.model.network import TokenCache
+from engine.model.norm import RMSNorm
 from engine.model.rotary import cosines_and_sines, rotate
-
-
-class RMSNorm(nn.Module):
-    """Root-mean-square normalisation, computed in fp32 (Zhang and Sennrich 2019)."""
-
-    def __init__(self, width: int, eps: float) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(width))
-        self.eps = eps
-
-    def forward(self, states: Tensor) -> Tensor:
-        """Normalise the last dimension of `states`."""
-        scaled = states.float()
-        scaled = scaled * torch.rsqrt(scaled.pow(2).mean(-1, keepdim=True) + self.eps)
-        return self.weight * scaled.to(states.dtype)
 
 
 class Attention(nn.Module):
@@ -58,36 +48,49 @@ class Attention(nn.Module):
         return output
 
 
-class SwiGLU(nn.Module):
-    """Gated feed-forward block (Shazeer 2020)."""
-
-    def __init__(self, config: TransformerConfig) -> None:
-        super().__init__()
-        self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
-        self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
-        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
-
-    def forward(self, states: Tensor) -> Tensor:
-        """Map [B, T, hidden] to [B, T, hidden]."""
-        output: Tensor = self.down_proj(F.silu(self.gate_proj(states)) * self.up_proj(states))
-        return output
-
-
 class Block(nn.Module):
-    """One layer: attention and feed-forward, each behind a norm and added to the residual stream."""
+    """One layer of LlamaForCausalLM: attention and feed-forward, each behind a norm, added to the residual stream."""
 
     def __init__(self, config: TransformerConfig, layer: int) -> None:
         super().__init__()
         self.input_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.self_attn = Attention(config, layer)
         self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
-        self.mlp = SwiGLU(config)
+        self.mlp = SwiGLU(config.hidden_size, config.intermediate_size)
 
-    def forward(self, states: Tensor, angles: tuple[Tensor, Tensor], cache: KeyValueCache | None) -> Tensor:
-        """Map [B, T, hidden] to [B, T, hidden]."""
+    def forward(
+        self, states: Tensor, angles: tuple[Tensor, Tensor], cache: KeyValueCache | None, balance: Balance | None
+    ) -> tuple[Tensor, Routing | None]:
+        """Map [B, T, hidden] to [B, T, hidden]; there is nothing to balance."""
+        del balance
         states = states + self.self_attn(self.input_layernorm(states), angles, cache)
-        output: Tensor = states + self.mlp(self.post_attention_layernorm(states))
-        return output
+        return states + self.mlp(self.post_attention_layernorm(states)), None
+
+
+class LatentBlock(nn.Module):
+    """One layer of DeepseekV2ForCausalLM: the same with latent attention, and in most layers with experts."""
+
+    def __init__(self, config: TransformerConfig, layer: int) -> None:
+        super().__init__()
+        self.input_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.self_attn = LatentAttention(config, layer)
+        self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.mlp: SwiGLU | MixtureOfExperts
+        if config.experts is not None and config.experts.in_layer(layer):
+            self.mlp = MixtureOfExperts(config.hidden_size, config.experts)
+        else:
+            self.mlp = SwiGLU(config.hidden_size, config.intermediate_size)
+
+    def forward(
+        self, states: Tensor, angles: tuple[Tensor, Tensor], cache: KeyValueCache | None, balance: Balance | None
+    ) -> tuple[Tensor, Routing | None]:
+        """Map [B, T, hidden] to [B, T, hidden]; with `balance`, a layer with experts also tells how it routed."""
+        states = states + self.self_attn(self.input_layernorm(states), angles, cache)
+        normal = self.post_attention_layernorm(states)
+        if isinstance(self.mlp, SwiGLU):
+            return states + self.mlp(normal), None
+        mixed, routing = self.mlp(normal, balance)
+        return states + mixed, routing
 
 
 class Transformer(nn.Module):
@@ -97,7 +100,8 @@ class Transformer(nn.Module):
         super().__init__()
         self.config = config
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
-        self.layers = nn.ModuleList(Block(config, layer) for layer in range(config.num_hidden_layers))
+        block = Block if config.latent_attention is None else LatentBlock
+        self.layers = nn.ModuleList(block(config, layer) for layer in range(config.num_hidden_layers))
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         if config.tie_word_embeddings:
@@ -150,27 +154,56 @@ class Transformer(nn.Module):
 
     def cache_bytes(self, capacity: int) -> int:
         """Return the bytes that `new_cache(capacity)` would allocate."""
-        config = self.config
-        numbers = 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim * capacity
-        return numbers * self.embed_tokens.weight.element_size()
+        return self.config.cache_numbers_per_token * capacity * self.embed_tokens.weight.element_size()
 
     def hidden_states(self, ids: Tensor, cache: KeyValueCache | None = None) -> Tensor:
         """Map ids [B, T] to the normalised states [B, T, hidden] that the head reads."""
+        states, _ = self._through_layers(ids, cache, None)
+        return states
+
+    def states_and_routing(self, ids: Tensor, settings: BalanceSettings) -> tuple[Tensor, Routing | None]:
+        """Map ids [B, T], each row one sequence, as in training: `hidden_states`, and how all layers routed them.
+
+        Tokens are dropped where the settings say so. The routing is None for a network without experts.
+        """
+        states, told = self._through_layers(ids, None, Balance.of(settings, ids))
+        if not told:
+            return states, None
+        losses, counts, dropped = zip(*told, strict=True)
+        return states, Routing(torch.stack(losses).sum(), torch.stack(counts), torch.stack(dropped))
+
+    def _through_layers(
+        self, ids: Tensor, cache: KeyValueCache | None, balance: Balance | None
+    ) -> tuple[Tensor, list[Routing]]:
         start = 0 if cache is None else cache.length
         positions = torch.arange(start, start + ids.shape[1], device=ids.device)
         states: Tensor = self.embed_tokens(ids)
         cosines, sines = cosines_and_sines(self.config, positions)
         angles = (cosines.to(states.dtype), sines.to(states.dtype))
+        told = []
         for block in self.layers:
-            states = block(states, angles, cache)
+            states, routing = block(states, angles, cache, balance)
+            if routing is not None:
+                told.append(routing)
         if cache is not None:
             cache.advance(ids.shape[1])
-        output: Tensor = self.norm(states)
-        return output
+        return self.norm(states), told
 
     def parameter_count(self) -> int:
         """Return the number of parameters; tied embeddings count once."""
         return sum(parameter.numel() for parameter in self.parameters())
+
+    def active_parameter_count(self) -> int:
+        """Return the number of parameters that one token is computed with: of routed experts, only those it is sent to.
+
+        Both embeddings count, as in the papers.
+        """
+        experts = self.config.experts
+        if experts is None:
+            return self.parameter_count()
+        of_one = 3 * self.config.hidden_size * experts.moe_intermediate_size
+        unused = experts.n_routed_experts - experts.num_experts_per_tok
+        return self.parameter_count() - len(self.config.expert_layers) * unused * of_one
 
     def initialise(self, generator: torch.Generator) -> None:
         """Draw every matrix from N(0, initializer_range²); residual outputs are scaled by 1/√(2·layers) (GPT-2)."""
@@ -180,6 +213,6 @@ class Transformer(nn.Module):
                 nn.init.ones_(parameter)
                 continue
             std = self.config.initializer_range
-            if name.endswith(("o_proj.weight", "down_proj.weight")):
+            if name.endswith(("o_proj.weight", "down_proj.weight", "experts.down_proj")):
                 std *= residual_scale
             nn.init.normal_(parameter, std=std, generator=generator)
