@@ -121,6 +121,50 @@ class InstructConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RewardModelConfig:
+    """How a copy of the instruct model learns to tell answers that pass their tests from those that do not."""
+
+    learning_rate: float
+    """Peak of a cosine that ends at zero."""
+    warmup_steps: int
+    answers_per_prompt: int
+    """Drawn for each task, to be run and paired."""
+    pairs_per_prompt: int
+    """Most pairs of one task."""
+    batch_pairs: int
+    passes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlignConfig:
+    """How the instruct model practises on tasks with tests (GRPO; DeepSeek-V2, equations 32 to 34)."""
+
+    learning_rate: float
+    """Constant."""
+    steps: int
+    prompts_per_step: int
+    """Over all processes; must divide among them."""
+    answers_per_prompt: int
+    """Of one group (G)."""
+    max_tokens: int
+    """Of an answer."""
+    variant: Literal["token", "sequence"]
+    """Whether ratios are clipped token by token, as in DeepSeekMath, or for whole answers, as DeepSeek-V2 prints it."""
+    clip: float
+    """How far the ratio of probabilities may leave 1 and still be rewarded (ε)."""
+    kl: float
+    """Weight of the divergence from the instruct model (β)."""
+    updates: int = 1
+    """Steps taken on the same answers (μ)."""
+    reward: Literal["tests", "model"] = "tests"
+    """`tests`: the share of tests that pass; `model`: the reward model's score."""
+    compile_reward: float = 0.1
+    """Of an answer that compiles and passes no test; one that passes them all gets 1."""
+    sampler: Literal["engine", "vllm"] = "engine"
+    """What draws the answers: midfill's own network with its cache, or vLLM."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluateConfig:
     """How a run ends: its model is measured, and shown at work in the engine."""
 
@@ -182,6 +226,10 @@ class RunConfig:
     """A recipe without this section keeps the context it was pretrained with."""
     instruct: InstructConfig | None
     """A recipe without this section makes a base model only."""
+    reward_model: RewardModelConfig | None = None
+    """Needed where `align.reward` is `model`."""
+    align: AlignConfig | None = None
+    """A recipe without this section leaves the instruct model as it is."""
     evaluate: EvaluateConfig | None = None
     """A recipe without this section ends with its models."""
 

@@ -197,7 +197,7 @@ class _Loop:
         on_step: Callable[[Metric], None],
     ) -> None:
         saved = began = time.monotonic()
-        peak = self._peak()
+        peak = self._peak(start)
         for step in range(start, steps):
             due = time.monotonic() - saved > 60 * self._settings.machine.checkpoint_minutes
             batch = self._batches.batch(step)
@@ -287,10 +287,10 @@ class _Loop:
             save_own=self._placed.save_own,
         )
 
-    def _peak(self) -> float | None:
+    def _peak(self, start: int) -> float | None:
         """Return the tokens per second that all devices could train on at their peak."""
         flops = peak_flops(self._group.device, self._settings.machine.precision)
-        row_tokens = self._batches.batch(0).ids.shape[1]
+        row_tokens = self._batches.batch(start).ids.shape[1]
         per_token = flops_per_token(self._config, self._parameters, row_tokens)
         return None if flops is None else flops * self._group.count / per_token
 
