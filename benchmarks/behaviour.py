@@ -116,9 +116,17 @@ class Replay:
         self.samples: list[dict[str, Any]] = []
         self.places = 0
 
-    def run(self, settings: Settings, without: Collection[str] = ()) -> Tally:
+    def run(self, policy: "Policy") -> Tally:
         """Replay all edits under one policy."""
-        return asyncio.run(self._run(settings, without))
+        needed = cast("dict[Assertiveness, float]", calibration().needed)
+        before = dict(needed)
+        if policy.needed is not None:
+            needed[policy.assertiveness] = policy.needed
+        try:
+            settings = Settings(assertiveness=policy.assertiveness, look_ahead=False)
+            return asyncio.run(self._run(settings, policy.without))
+        finally:
+            needed.update(before)
 
     async def _run(self, settings: Settings, without: Collection[str]) -> Tally:
         tally = Tally()
@@ -188,11 +196,14 @@ class Policy:
     name: str
     assertiveness: Assertiveness
     without: tuple[str, ...] = field(default=())
+    needed: float | None = None
+    """The probability asked for, in place of what the assertiveness asks for."""
 
 
 def policies() -> Iterator[Policy]:
     """Yield what is compared."""
-    yield Policy("nothing filtered", Assertiveness.EAGER, JUDGING)
+    yield Policy("nothing filtered", Assertiveness.EAGER, JUDGING, needed=0.0)
+    yield Policy("filters without the gate", Assertiveness.EAGER, needed=0.0)
     for mode in Assertiveness:
         yield Policy(mode.value, mode)
     yield Policy("default, gate alone", Assertiveness.DEFAULT, JUDGING)
@@ -219,17 +230,16 @@ def main() -> None:
             replay = Replay(repository, edits, _engine(repository, root, arguments.model, arguments.answers))
             print(f"{arguments.repository}: {len(edits)} edits, {sum(len(edit.typed) for edit in edits):,} characters")
             if arguments.calibrate is not None:
-                tally = replay.run(Settings(assertiveness=Assertiveness.EAGER, look_ahead=False), JUDGING)
-                print(tally.row("nothing filtered"))
+                policy = Policy("nothing filtered", Assertiveness.EAGER, JUDGING, needed=0.0)
+                print(replay.run(policy).row(policy.name))
                 arguments.calibrate.write_text("".join(json.dumps(sample) + "\n" for sample in replay.samples))
                 return
             print(f"{'policy':34} {'precision':>11} {'coverage':>11} {'shown':>8} {'kept':>8}")
-            for needed in arguments.needed or ():
-                calibration().needed[Assertiveness.DEFAULT] = needed  # type: ignore[index]
-                print(replay.run(Settings(look_ahead=False)).row(f"shown from {needed}"), flush=True)
-            for policy in policies() if not arguments.needed else ():
-                settings = Settings(assertiveness=policy.assertiveness, look_ahead=False)
-                print(replay.run(settings, policy.without).row(policy.name), flush=True)
+            compared = [
+                Policy(f"shown from {one}", Assertiveness.DEFAULT, needed=one) for one in arguments.needed or ()
+            ]
+            for policy in compared or policies():
+                print(replay.run(policy).row(policy.name), flush=True)
 
 
 def _engine(repository: Repository, root: Path, model_name: str, answers: Path) -> RecordedEngine:

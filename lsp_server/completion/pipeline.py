@@ -13,7 +13,7 @@ from engine.errors import EngineError
 from lsp_server.completion.answer import Answer, Facts, Source
 from lsp_server.completion.candidate import Candidate
 from lsp_server.completion.flight import Flight
-from lsp_server.completion.judgement import judge
+from lsp_server.completion.judgement import LARGEST_CHOICE, judge
 from lsp_server.completion.latest_wins import SUPERSEDED, LatestWins
 from lsp_server.completion.pace import Pace
 from lsp_server.completion.rejections import Rejections
@@ -28,7 +28,7 @@ log = logging.getLogger("midfill.completion")
 FindSnippets = Callable[[Snapshot, Settings], Awaitable[Sequence[Snippet]]]
 FindUnknown = Callable[[Snapshot, Sequence[Candidate]], Awaitable[tuple[Candidate, ...]]]
 
-_ALTERNATIVES: Final = 3
+_ALTERNATIVES: Final = LARGEST_CHOICE
 _SUPERSEDED: Final = "superseded"
 
 
@@ -151,7 +151,7 @@ class Pipeline:
         self.requests[flight.snapshot.uri] = request
         flight.asked = True
         try:
-            completion = await _collect(engine, request, flight.grow)
+            completions = await _collect(engine, request, flight.grow)
         except EngineError as error:
             log.error("no suggestion: %s", error)
             self._on_engine_error(engine, error)
@@ -159,7 +159,8 @@ class Pipeline:
             return
         self._on_engine_answer()
         written = perf_counter()
-        candidates = await self._find_unknown(flight.snapshot, as_candidates(completion, flight.snapshot))
+        candidates = await self._find_unknown(flight.snapshot, as_candidates(completions, flight.snapshot))
+        completion = completions[0]
         took = {"snippets": found - start, "engine": written - found, "names": perf_counter() - written}
         facts = Facts(
             snippets=snippets,
@@ -223,16 +224,22 @@ def _request(flight: Flight, settings: Settings, snippets: Sequence[Snippet]) ->
         collection=snapshot.root,
         length=flight.length,
         max_tokens=settings.max_tokens,
+        alternatives=_ALTERNATIVES if flight.wide else 1,
     )
 
 
-async def _collect(engine: Engine, request: CompletionRequest, grow: Callable[[str], None]) -> Completion:
+async def _collect(engine: Engine, request: CompletionRequest, grow: Callable[[str], None]) -> list[Completion]:
+    """Return the completion, and the alternatives to it that were asked for."""
+    completions = []
     async with aclosing(_stream(engine, request)) as stream:
         async for piece in stream:
             if isinstance(piece, Completion):
-                return piece
-            grow(piece.text)
-    raise EngineError("the engine ended without an answer; `midfill doctor` says what is wrong")
+                completions.append(piece)
+            elif not completions:
+                grow(piece.text)
+    if not completions:
+        raise EngineError("the engine ended without an answer; `midfill doctor` says what is wrong")
+    return completions
 
 
 def _stream(engine: Engine, request: CompletionRequest) -> AsyncGenerator[Chunk | Completion, None]:

@@ -1,5 +1,6 @@
 """Between the engine and the documents: how much of a document it is sent, and what its answer means for it."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from engine.api import Completion, FinishReason
@@ -20,11 +21,16 @@ def near_cursor(snapshot: Snapshot) -> tuple[str, str]:
     return snapshot.prefix[start:], snapshot.suffix[:_SENT]
 
 
-def as_candidates(completion: Completion, snapshot: Snapshot) -> tuple[Candidate, ...]:
+def as_candidates(completions: Sequence[Completion], snapshot: Snapshot) -> tuple[Candidate, ...]:
     """Return what the engine wrote as text of the document: its line ends, its indentation."""
-    scores = tuple(TokenScore(end=end, log_probability=score) for end, score in completion.token_scores)
-    is_cut = completion.finish_reason in _CUT
-    return (Candidate(text=_in_documents_style(completion.text, snapshot), scores=scores, is_cut=is_cut),)
+    return tuple(
+        Candidate(
+            text=_in_documents_style(one.text, snapshot),
+            scores=tuple(TokenScore(end=end, log_probability=score) for end, score in one.token_scores),
+            is_cut=one.finish_reason in _CUT,
+        )
+        for one in completions
+    )
 
 
 def _in_documents_style(text: str, snapshot: Snapshot) -> str:

@@ -73,7 +73,7 @@ def test_indentation(case):
         text=case["engine"], finish_reason=FinishReason.END_MARK, prompt_tokens=1, new_tokens=0,
         mean_log_probability=0.0, snippets_used=0,
     )  # fmt: skip
-    [written] = as_candidates(completion, snapshot(case))
+    [written] = as_candidates([completion], snapshot(case))
     assert written.text == case["shown"]
 
 

@@ -1,5 +1,5 @@
 import json
-import xml.etree.ElementTree as ElementTree
+import xml.etree.ElementTree as ET
 
 import pytest
 
@@ -58,7 +58,7 @@ def test_the_summary_is_json(path):
 
 def test_the_page_is_whole_and_loads_nothing(path):
     page = as_page(summarise(path, days=None))
-    ElementTree.fromstring(page.removeprefix("<!doctype html>\n").replace('<meta charset="utf-8">', ""))
+    ET.fromstring(page.removeprefix("<!doctype html>\n").replace('<meta charset="utf-8">', ""))
     assert "http" not in page
     assert "<script" not in page
     assert "python" in page

@@ -52,7 +52,7 @@ def test_a_removed_value_is_gone_and_no_other(entries, text):
 
 def slow_reference(entries: list[tuple[str, str]], prefix: str) -> str | None:
     """The newest of the longest prefixes whose text goes on with what was typed."""
-    fitting = [(before, text) for before, text in entries if (before + text).startswith(prefix) and prefix.startswith(before)]  # fmt: skip
+    fitting = [entry for entry in entries if "".join(entry).startswith(prefix) and prefix.startswith(entry[0])]
     fitting = [(before, text) for before, text in fitting if len(prefix) - len(before) < len(text)]
     if not fitting:
         return None

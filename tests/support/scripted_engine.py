@@ -1,0 +1,103 @@
+"""An engine process that writes what a script says, over the engine's own protocol and socket.
+
+    python -P scripted_engine.py SCRIPT.json EVENTS [MODEL]
+
+It takes the place of the daemon that a language server with the same MIDFILL_HOME would start. SCRIPT is a list of
+`{"after": REGEX, "text": TEXT, "sure": NUMBER, "token_ms": NUMBER, "alternatives": [TEXT, ...]}`: the first whose
+pattern ends the text before the cursor is written, token by token; without one, nothing. EVENTS gets a line for each
+thing asked.
+"""
+
+import asyncio
+import json
+import math
+import os
+import re
+import sys
+from pathlib import Path
+
+from engine import paths, wire
+from engine.api import Chunk, Completion, EngineStatus, FinishReason
+from engine.client import EngineSettings, _identity
+
+_TOKEN = re.compile(r"\w+|\s+|[^\w\s]")
+
+
+class ScriptedDaemon:
+    """Serves any number of clients."""
+
+    def __init__(self, script: Path, events: Path) -> None:
+        self._script, self._events = script, events
+
+    def note(self, line: str) -> None:
+        with self._events.open("a") as file:
+            file.write(line + "\n")
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        running: dict[int, asyncio.Task] = {}
+        while (message := await wire.read_message(reader)) is not None:
+            match message["type"]:
+                case "hello":
+                    self.send(writer, {"type": "hello", "protocol": wire.PROTOCOL_VERSION})
+                case "complete":
+                    running[message["id"]] = asyncio.ensure_future(self.complete(writer, message))
+                case "abort":
+                    task = running.pop(message["id"], None)
+                    if task is not None and not task.done():
+                        self.note("abort")
+                        task.cancel()
+                case "status":
+                    status = EngineStatus(
+                        process_id=os.getpid(), model="script", parameters=0, device="cpu", dtype="float32",
+                        context_length=1, threads=1, memory_bytes=0, uptime_seconds=0.0, collections={},
+                    )  # fmt: skip
+                    self.send(writer, {"type": "result", "id": message["id"], "value": wire.status_to_json(status)})
+                case _:
+                    self.send(writer, {"type": "result", "id": message["id"], "value": 0})
+        writer.close()
+
+    async def complete(self, writer: asyncio.StreamWriter, message: dict) -> None:
+        request = wire.request_from_json(message["request"])
+        self.note(f"complete {request.length.value} {request.prefix[-20:]!a}")
+        rules = [rule for rule in json.loads(self._script.read_text()) if fits(rule, request.prefix)]
+        rule = rules[0] if rules else {}
+        for token in _TOKEN.findall(rule.get("text", "")):
+            await asyncio.sleep(rule.get("token_ms", 0) / 1000)
+            self.answer(writer, message["id"], Chunk(text=token))
+        texts = [rule.get("text", ""), *rule.get("alternatives", ())]
+        for text in texts[: request.alternatives]:
+            self.answer(writer, message["id"], completion_of(text, rule.get("sure", 0.99)))
+        self.send(writer, {"type": "end", "id": message["id"]})
+
+    def answer(self, writer: asyncio.StreamWriter, request_id: int, answer: Chunk | Completion) -> None:
+        self.send(writer, wire.answer_to_json(answer) | {"id": request_id})
+
+    def send(self, writer: asyncio.StreamWriter, message: dict) -> None:
+        writer.write(wire.frame(message))
+
+
+def fits(rule: dict, prefix: str) -> bool:
+    return re.search(rule["after"] + r"\Z", prefix) is not None
+
+
+def completion_of(text: str, sure: float) -> Completion:
+    score, ends = math.log(sure), [match.end() for match in _TOKEN.finditer(text)]
+    return Completion(
+        text=text, finish_reason=FinishReason.LINE_END, prompt_tokens=7, new_tokens=len(ends),
+        mean_log_probability=score, snippets_used=0, token_scores=tuple((end, score) for end in ends),
+        timings={"queue": 0.1, "prefill": 1.0, "decode": 1.0},
+    )  # fmt: skip
+
+
+async def main() -> None:
+    daemon = ScriptedDaemon(Path(sys.argv[1]), Path(sys.argv[2]))
+    model = sys.argv[3] if len(sys.argv) > 3 else "default"
+    socket = paths.runtime_folder() / f"{_identity(EngineSettings(model=model))}.sock"
+    server = await asyncio.start_unix_server(daemon.serve, str(socket), limit=1 << 26)
+    socket.chmod(0o600)
+    daemon.note("serving")
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
