@@ -88,12 +88,8 @@ class Window:
         """Write a file and show it in the running window, with the cursor at its start."""
         path.write_text(text)
         self.path = path
-        self.press("Control+p")
-        self.page.keyboard.type(path.name, delay=10)
-        self.page.wait_for_selector(f".quick-input-list .monaco-list-row:has-text('{path.name}')")
-        self.press("Enter")
+        self.page.locator(".explorer-folders-view .monaco-list-row", has_text=path.name).dblclick()
         self.page.wait_for_selector(f".tab.active[data-resource-name='{path.name}']")
-        self.page.wait_for_selector(".quick-input-widget", state="hidden")
         self._focus()
 
     def _focus(self) -> None:
