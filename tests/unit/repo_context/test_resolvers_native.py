@@ -3,8 +3,6 @@
 import ast
 import json
 import re
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import pytest
 from repo_context import syntax
 from repo_context.languages import language_named
 from tests.support.import_samples import graph_of, sample
+from tests.support.native_tools import needs, our_edges, run
 
 IMPORT_HOOK = """
 import builtins, json, runpy, sys, types
@@ -44,25 +43,6 @@ for script in scripts:
 edges = {(a[len(root) + 1:], b[len(root) + 1:]) for a, b in seen if b and b.startswith(root)}
 sys.stderr.write(json.dumps(sorted(edges)))
 """
-
-
-def needs(*tools):
-    missing = [tool for tool in tools if shutil.which(tool) is None]
-    return pytest.mark.skipif(bool(missing), reason=f"not installed: {', '.join(missing)}")
-
-
-def run(*command, cwd):
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
-
-
-def our_edges(files, endings):
-    graph = graph_of(files)
-    return {
-        (path, target)
-        for path, targets in graph.depends_on().items()
-        for target in targets
-        if path.endswith(endings) and target.endswith(endings)
-    }
 
 
 def test_python_edges_are_those_of_the_interpreter(tmp_path):
