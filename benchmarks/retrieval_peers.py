@@ -6,6 +6,7 @@ Every method ranks pieces; the caller fills the budget. No method sees the file 
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from rank_bm25 import BM25Okapi
 
@@ -96,6 +97,7 @@ def fill(pieces: Sequence[Piece], budget: int, cost: Callable[[str], int]) -> li
     return taken
 
 
+@lru_cache(maxsize=1)
 def _ranked_chunks(sources: Sources, item: MaskedLine) -> list[tuple[list[Piece], int]]:
     chunks: list[Piece] = []
     for path in _nearest(sources, item.path):
@@ -113,6 +115,7 @@ def _ranked_chunks(sources: Sources, item: MaskedLine) -> list[tuple[list[Piece]
     return [(chunks, place) for place in order[:200]]
 
 
+@lru_cache(maxsize=1)
 def _nearest(sources: Sources, path: str) -> list[str]:
     """Return the other files, those whose folders are the fewest steps away first."""
     own = path.split("/")[:-1]

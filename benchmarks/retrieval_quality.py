@@ -1,6 +1,6 @@
 """How often what a cursor needs from other files is in the retrieved text: midfill, its parts, and its peers.
 
-    python -m benchmarks.retrieval_quality REPOSITORY... [--samples 200] [--seed 1] [--show peers ablations]
+    python -m benchmarks.retrieval_quality REPOSITORY... [--samples 200] [--seed 1] [--processes 1]
 
 Each REPOSITORY is a git checkout. For the masked lines of `masked_lines.py` it prints
 UIR, the share of names seen nowhere else in the file that occur in the retrieved text, and
@@ -14,8 +14,9 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 from benchmarks.masked_lines import ANY_WORD, MaskedLine, Sources, draw
@@ -63,23 +64,36 @@ def main() -> None:
         choices=["peers", "ablations"],
         help="beside midfill itself",
     )
+    parser.add_argument("--processes", type=int, default=1, help="repositories measured at a time")
     arguments = parser.parse_args()
-    tables = [measure(root, arguments.samples, arguments.seed, arguments.show) for root in arguments.repositories]
+    question = partial(measure, samples=arguments.samples, seed=arguments.seed, shown=arguments.show)
+    tables = []
+    with ProcessPoolExecutor(arguments.processes) as pool:
+        for measured in pool.map(question, arguments.repositories):
+            print(f"\n{measured.title}")
+            _print(measured.shares, measured.milliseconds)
+            tables.append(measured.shares)
     if len(tables) > 1:
         print(f"\nmean of {len(tables)} repositories")
         _print({name: _mean([table[name] for table in tables]) for name in tables[0]})
 
 
-def measure(root: Path, samples: int, seed: int, shown: Sequence[str]) -> dict[str, list[float]]:
-    """Measure every method on one repository; returns method → shares."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What one repository gave."""
+
+    title: str
+    shares: dict[str, list[float]]
+    """Method → UIR at each budget, then DR, in percent."""
+    milliseconds: dict[str, list[float]]
+
+
+def measure(root: Path, samples: int, seed: int, shown: Sequence[str]) -> Measured:
+    """Measure every method on one repository."""
     sources = Sources(root)
     unseen, any_name = draw(sources, samples, seed)
     tallies: dict[str, Tally] = {}
     with tempfile.TemporaryDirectory() as folder, Repository.open(root, index_folder=Path(folder)) as repository:
-        print(
-            f"\n{root.name}: {len(sources.texts)} {sources.family} files, {len(unseen)} U, {len(any_name)} A",
-            flush=True,
-        )
         methods = _methods(sources, repository, shown)
         for items, in_unseen in ((unseen, True), (any_name, False)):
             for item in items:
@@ -88,9 +102,11 @@ def measure(root: Path, samples: int, seed: int, shown: Sequence[str]) -> dict[s
                     tally = tallies.setdefault(name, Tally())
                     _ask(item, retrieve, tally, in_unseen=in_unseen)
                 repository.update(item.path)
-    shares = {name: tally.shares() for name, tally in tallies.items()}
-    _print(shares, {name: tally.milliseconds for name, tally in tallies.items() if tally.milliseconds})
-    return shares
+    return Measured(
+        title=f"{root.name}: {len(sources.texts)} {sources.family} files, {len(unseen)} U, {len(any_name)} A",
+        shares={name: tally.shares() for name, tally in tallies.items()},
+        milliseconds={name: tally.milliseconds for name, tally in tallies.items() if tally.milliseconds},
+    )
 
 
 _Retrieve = Callable[[MaskedLine, int], Sequence[Piece]]
