@@ -1,7 +1,8 @@
 """Fits how a finished network is mixed with the n-gram models, on repositories it was not trained on."""
 
+import tempfile
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
@@ -10,11 +11,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from engine.api import Snippet
 from engine.cache_model import CacheModel, Mixture, MixtureSamples, fit_mixture
 from engine.model_folder import ServedModel, read, write_reading
 from engine.ngram import NgramCollection, NgramModel
 from engine.prompt import PromptMode, PromptParts, build, end_ids
+from engine.tokenizer import Tokenizer
 from train.data.collect import collect
+from train.data.cut_holes import Hole
+from train.data.repository_snippets import RepositorySnippets
 from train.data.tally import Tally
 from train.errors import CorpusError
 from train.evaluate.repository_holes import HoleKind, RepositoryHole, draw_holes
@@ -36,18 +41,32 @@ class MixtureReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Recorded:
-    network: float
+    network: Mapping[PromptMode, float]
     collection: float
     file: float
     collection_match: int
     file_match: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Line:
+    """The rest of a hole's line in tokens, as completing meets it."""
+
+    before: list[int]
+    """All tokens before those that are asked for."""
+    behind: list[int]
+    """From the token that holds the cursor on: what the n-gram models and a healed prompt go on with."""
+    pieces: list[int]
+    """The same from the cursor itself on: what a network goes on with that has read the prefix as it is."""
+    healed: str
+    """The prefix without the token that holds the cursor."""
+
+
 def fit(folder: Path, repositories: Sequence[Path], *, holes: int, seed: int) -> MixtureReport:
     """Measure on holes how a network is best read and mixed; write `prompt.json` and `mixture.json`.
 
-    The network is read in each `PromptMode`, and the one in which it predicts better is kept: a network that has seen
-    few tokens has not learned to look back over the suffix, and does better without it.
+    The network is read in each `PromptMode`, behind the snippets that serving would send, and the mode in which it
+    predicts best is kept: a network that has seen few tokens has not learned to look back over the suffix.
 
     Args:
         folder: a model folder; its mode and its mixture are replaced.
@@ -60,22 +79,19 @@ def fit(folder: Path, repositories: Sequence[Path], *, holes: int, seed: int) ->
         ModelFolderError: the model cannot be read or written.
     """
     model = read(folder)
-    readings = {mode: replace(model, prompt_settings=replace(model.prompt_settings, mode=mode)) for mode in PromptMode}
-    recorded = {mode: _record(reading, repositories, holes=holes, seed=seed) for mode, reading in readings.items()}
-    best = min(PromptMode, key=lambda mode: _bits(recorded[mode].network))
-    mixture = fit_mixture(recorded[best])
-    write_reading(folder, prompt_settings=readings[best].prompt_settings, mixture=mixture)
-    return _report(recorded[best], mixture, best)
-
-
-def _record(model: ServedModel, repositories: Sequence[Path], *, holes: int, seed: int) -> MixtureSamples:
-    recorded = [
-        token for repository in repositories for token in _record_repository(model, repository, holes=holes, seed=seed)
-    ]
+    recorded = [token for repository in repositories for token in _record(model, repository, holes=holes, seed=seed)]
     if not recorded:
         raise CorpusError("no holes could be cut: give repositories with Python source")
+    by_mode = {mode: _samples(recorded, mode) for mode in PromptMode}
+    best = min(PromptMode, key=lambda mode: _bits(by_mode[mode].network))
+    mixture = fit_mixture(by_mode[best])
+    write_reading(folder, prompt_settings=replace(model.prompt_settings, mode=best), mixture=mixture)
+    return _report(by_mode[best], mixture, best)
+
+
+def _samples(recorded: Sequence[_Recorded], mode: PromptMode) -> MixtureSamples:
     return MixtureSamples(
-        network=np.array([token.network for token in recorded], np.float32),
+        network=np.array([token.network[mode] for token in recorded], np.float32),
         collection=np.array([token.collection for token in recorded], np.float32),
         file=np.array([token.file for token in recorded], np.float32),
         collection_match=np.array([token.collection_match for token in recorded], np.int64),
@@ -83,50 +99,46 @@ def _record(model: ServedModel, repositories: Sequence[Path], *, holes: int, see
     )
 
 
-def _record_repository(model: ServedModel, repository: Path, *, holes: int, seed: int) -> Iterator[_Recorded]:
-    documents = list(collect([repository], ["python"], Tally()))
+def _record(model: ServedModel, repository: Path, *, holes: int, seed: int) -> Iterator[_Recorded]:
+    documents = {document.path: document for document in collect([repository], ["python"], Tally())}
     collection = NgramCollection(model.transformer.config.vocab_size)
-    encoded = model.tokenizer.encode_batch([document.text for document in documents])
-    collection.learn(dict(zip((document.path for document in documents), encoded, strict=True)))
-    for kind in HoleKind:
-        for hole in draw_holes(documents, kind, holes, seed):
-            yield from _record_hole(model, collection, hole)
+    encoded = model.tokenizer.encode_batch([document.text for document in documents.values()])
+    collection.learn(dict(zip(documents, encoded, strict=True)))
+    settings = model.prompt_settings
+    with (
+        tempfile.TemporaryDirectory(prefix="midfill-mixture-") as trees,
+        RepositorySnippets(
+            Path(trees),
+            documents.values(),
+            budget=int(settings.context_length * settings.snippet_share),
+            count_tokens=lambda text: len(model.tokenizer.encode(text)),
+        ) as find_snippets,
+    ):
+        for kind in HoleKind:
+            for hole in draw_holes(list(documents.values()), kind, holes, seed):
+                place = Hole(start=len(hole.prefix), end=len(hole.prefix) + len(hole.truth))
+                yield from _record_hole(model, collection, hole, find_snippets(documents[hole.path], place))
 
 
-def _record_hole(model: ServedModel, collection: NgramCollection, hole: RepositoryHole) -> Iterator[_Recorded]:
-    """Record each token of the rest of the line as completing meets it.
-
-    The n-gram models see the tokens of the whole line, from the one that holds the cursor. The network has read the
-    prefix as it is, so of that first token it predicts the piece behind the cursor (`Healing.translate`), unless it
-    reads left to right.
-    """
-    tokenizer = model.tokenizer
-    _, _, typed = hole.prefix.rpartition("\n")
-    line = tokenizer.encode(typed + hole.truth)
-    ends = list(accumulate(len(tokenizer.token_bytes(token)) for token in line))
-    first = bisect_right(ends, len(typed.encode()))
-    if first == len(line):
+def _record_hole(
+    model: ServedModel, collection: NgramCollection, hole: RepositoryHole, snippets: Sequence[Snippet]
+) -> Iterator[_Recorded]:
+    """Record each token of the rest of the line: the n-gram models once, the network in each mode."""
+    line = _line(hole, model.tokenizer)
+    if line is None:
         return
-    piece = tokenizer.token_bytes(line[first])[len(typed.encode()) - ends[first] :]
-    pieces = [*tokenizer.encode(piece.decode("utf-8", errors="replace")), *line[first + 1 : first + _LONGEST_TRUTH]]
-    behind = line[first : first + _LONGEST_TRUTH]
-    if len(pieces) != len(behind):  # the first token's piece is no token of its own: leave it out
-        return
-    before = [*tokenizer.encode(hole.prefix[: len(hole.prefix) - len(typed)]), *line[:first]]
     cache = CacheModel(
         model.mixture,
-        file=NgramModel.of_documents([before, tokenizer.encode(hole.suffix)], model.transformer.config.vocab_size),
+        file=NgramModel.of_documents(
+            [line.before, model.tokenizer.encode(hole.suffix)], model.transformer.config.vocab_size
+        ),
         collection=collection.model(excluding=hole.path),
     )
-    if model.prompt_settings.mode.ends_between_tokens:
-        read = hole.prefix[: len(hole.prefix) - len(typed)] + tokenizer.decode(line[:first])
-        network = _network_probabilities(model, hole, read, behind)
-    else:
-        network = _network_probabilities(model, hole, hole.prefix, pieces)
-    for index, token in enumerate(behind):
-        answers = cache.answers([*before, *behind[:index]])
+    network = {mode: _network_probabilities(model, mode, hole, line, snippets) for mode in PromptMode}
+    for index, token in enumerate(line.behind):
+        answers = cache.answers([*line.before, *line.behind[:index]])
         yield _Recorded(
-            network=network[index],
+            network={mode: probabilities[index] for mode, probabilities in network.items()},
             collection=0.0 if answers.collection is None else float(answers.collection[token]),
             file=float(answers.file[token]),
             collection_match=answers.collection_match,
@@ -134,11 +146,36 @@ def _record_hole(model: ServedModel, collection: NgramCollection, hole: Reposito
         )
 
 
+def _line(hole: RepositoryHole, tokenizer: Tokenizer) -> _Line | None:
+    """Cut the line at the cursor; None where the first token's piece behind the cursor is no token of its own."""
+    _, _, typed = hole.prefix.rpartition("\n")
+    line = tokenizer.encode(typed + hole.truth)
+    ends = list(accumulate(len(tokenizer.token_bytes(token)) for token in line))
+    first = bisect_right(ends, len(typed.encode()))
+    if first == len(line):
+        return None
+    piece = tokenizer.token_bytes(line[first])[len(typed.encode()) - ends[first] :]
+    pieces = [*tokenizer.encode(piece.decode("utf-8", errors="replace")), *line[first + 1 : first + _LONGEST_TRUTH]]
+    behind = line[first : first + _LONGEST_TRUTH]
+    if len(pieces) != len(behind):
+        return None
+    earlier = hole.prefix[: len(hole.prefix) - len(typed)]
+    return _Line(
+        before=[*tokenizer.encode(earlier), *line[:first]],
+        behind=behind,
+        pieces=pieces,
+        healed=earlier + tokenizer.decode(line[:first]),
+    )
+
+
 @torch.no_grad()
-def _network_probabilities(model: ServedModel, hole: RepositoryHole, prefix: str, truth: Sequence[int]) -> list[float]:
+def _network_probabilities(
+    model: ServedModel, mode: PromptMode, hole: RepositoryHole, line: _Line, snippets: Sequence[Snippet]
+) -> list[float]:
     """Return p(token) / (1 - p(end marks)) for each true token, all in one pass."""
-    settings = model.prompt_settings
-    parts = PromptParts(path=hole.path, comment=hole.comment, prefix=prefix, suffix=hole.suffix)
+    settings = replace(model.prompt_settings, mode=mode)
+    prefix, truth = (line.healed, line.behind) if mode.ends_between_tokens else (hole.prefix, line.pieces)
+    parts = PromptParts(path=hole.path, comment=hole.comment, prefix=prefix, suffix=hole.suffix, snippets=snippets)
     prompt = build(parts, settings, model.tokenizer, budget=settings.context_length - len(truth)).ids
     logits = model.transformer(torch.tensor([[*prompt, *truth[:-1]]]))[0, len(prompt) - 1 :]
     probabilities = torch.softmax(logits, dim=-1)
