@@ -96,23 +96,6 @@ def test_words_are_accepted_one_by_one(editor: Neovim):
             assert editor.ghost() == "compute(a, b)".removeprefix(inserted)
 
 
-def test_alternatives_are_cycled_through(editor: Neovim):
-    editor.type("jAx = ")
-    editor.until_ghost("compute(a, b)")
-    editor.type("<M-]>")
-    until(lambda: editor.lua("return select(2, require('midfill.ghost').position(0))") == 3, editor.messages)
-    seen = []
-    for _ in range(3):
-        seen.append(editor.ghost())
-        editor.type("<M-]>")
-    assert sorted(seen) == ["a + b", "compute(a, b)", "compute(b, a)"]
-    assert editor.ghost() == seen[0], "around"
-    editor.type("<M-[>")
-    assert editor.ghost() == seen[2], "and back"
-    editor.type("<Tab>")
-    assert editor.text() == "def add(a, b):\n    x = " + seen[2]
-
-
 def test_lines_are_accepted_one_by_one(editor: Neovim):
     editor.type("jAif a:<CR>")
     editor.until_ghost("b = compute(a, b)\n        return b")
