@@ -1,6 +1,6 @@
 """Reads and writes the folder a model is served from, in Hugging Face's format.
 
-config.json                       the shape (LlamaForCausalLM)
+config.json                       the shape (LlamaForCausalLM or DeepseekV2ForCausalLM)
 model.safetensors                 the weights; or model-00001-of-0000N.safetensors and their index
 tokenizer.json                    the tokenizer
 prompt.json                       the fill-in-the-middle format it was trained on (optional for known families)
@@ -23,6 +23,7 @@ from engine.cache_model import Mixture
 from engine.errors import ModelFolderError, UnsupportedShapeError
 from engine.model.config import TransformerConfig
 from engine.model.cuda_decoder import CudaDecoder
+from engine.model.expert_weights import is_joined, separated
 from engine.model.network import Network
 from engine.model.serving import Precision, cores_to_use, on_cpu
 from engine.model.transformer import Transformer
@@ -132,14 +133,17 @@ def read_transformer(folder: Path, config: TransformerConfig, dtype: torch.dtype
     """
     with torch.device("meta"):
         transformer = Transformer(config)
-    expected = {name: parameter.shape for name, parameter in transformer.named_parameters()}
+    parameters = dict(transformer.named_parameters())
+    expected = {
+        stored: part.shape for name, parameter in parameters.items() for stored, part in separated(name, parameter)
+    }
     weights: dict[str, Tensor] = {}
     for name, tensor in _stored_tensors(folder):
         name = name.removeprefix("model.")
         if name.endswith("rotary_emb.inv_freq") or (name == "lm_head.weight" and config.tie_word_embeddings):
             continue
         if name not in expected:
-            raise ModelFolderError(f"{folder} stores {name!r}, which a LlamaForCausalLM has not; is config.json right?")
+            raise ModelFolderError(f"{folder} stores {name!r}, which the network has not; is config.json right?")
         if tensor.shape != expected[name]:
             raise ModelFolderError(
                 f"{folder}: {name} has shape {list(tensor.shape)}, config.json asks for {list(expected[name])}"
@@ -150,6 +154,11 @@ def read_transformer(folder: Path, config: TransformerConfig, dtype: torch.dtype
         raise ModelFolderError(
             f"{folder} lacks {len(missing)} tensors, {missing[0]!r} first; is the download complete?"
         )
+    for name in filter(is_joined, parameters):
+        joined = torch.empty(parameters[name].shape, dtype=dtype, device=device)
+        for stored, part in separated(name, joined):
+            part.copy_(weights.pop(stored))
+        weights[name] = joined
     transformer.load_state_dict(weights, strict=False, assign=True)
     if config.tie_word_embeddings:
         transformer.lm_head.weight = transformer.embed_tokens.weight
@@ -246,8 +255,9 @@ def _weight_files(folder: Path) -> list[Path]:
 
 def _checkpoint_tensors(transformer: Transformer, dtype: torch.dtype) -> dict[str, Tensor]:
     return {
-        name if name.startswith("lm_head.") else f"model.{name}": parameter.detach().to("cpu", dtype).contiguous()
-        for name, parameter in transformer.named_parameters()  # names each shared parameter once, as embed_tokens
+        name if name.startswith("lm_head.") else f"model.{name}": part.to("cpu", dtype).contiguous()
+        for joined, parameter in transformer.named_parameters()  # names each shared parameter once, as embed_tokens
+        for name, part in separated(joined, parameter.detach())
     }
 
 
