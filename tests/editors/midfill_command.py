@@ -78,7 +78,7 @@ def _processes_with(argument: str) -> list[int]:
     return found
 
 
-def until(holds, what: str, seconds: float = 30):
+def until(holds, what: str, seconds: float = 60):
     """Poll until something is true; returns it."""
     end = time.monotonic() + seconds
     while True:

@@ -95,7 +95,7 @@ class Neovim:
         """Return what is drawn now; lines are apart by a newline."""
         return self.lua(_GHOST)
 
-    def until_ghost(self, text: str, seconds: float = 30) -> None:
+    def until_ghost(self, text: str, seconds: float = 60) -> None:
         until(lambda: self.ghost() == text, lambda: f"{text!r} drawn, but {self.ghost()!r}; {self.messages()}", seconds)
 
     def until_text(self, text: str) -> None:
@@ -103,7 +103,7 @@ class Neovim:
 
     def until_ready(self) -> None:
         """Wait for the server and its engine."""
-        until(lambda: self.lua(_READY), lambda: f"ready; {self.messages()}", 60)
+        until(lambda: self.lua(_READY), lambda: f"ready; {self.messages()}", 120)
 
     def messages(self) -> str:
         return self.command("messages")

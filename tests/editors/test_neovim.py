@@ -140,6 +140,18 @@ def test_a_dismissed_suggestion_stays_away_until_the_next_edit(editor: Neovim):
     assert editor.text() == "def add(a, b):\n    x = "
 
 
+def test_other_suggestions_come_by_turns(editor: Neovim):
+    editor.type("jAx = ")
+    editor.until_ghost("compute(a, b)")
+    for key, drawn in [
+        ("<M-]>", "compute(b, a)"), ("<M-]>", "a + b"), ("<M-]>", "compute(a, b)"), ("<M-[>", "a + b"),
+    ]:  # fmt: skip
+        editor.type(key)
+        editor.until_ghost(drawn)
+    editor.type("<Tab>")
+    assert editor.text() == "def add(a, b):\n    x = a + b"
+
+
 def test_leaving_insert_mode_takes_the_ghost_text_away(editor: Neovim):
     editor.type("jAx = ")
     editor.until_ghost("compute(a, b)")

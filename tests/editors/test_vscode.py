@@ -16,6 +16,7 @@ SCRIPT = {
     "x = ": ["compute(a, b)"],
     "if a:\n        ": ["b = compute(a, b)\n        return b"],
     "compute(": ["a, b)"],
+    "many = ": ["compute(a, b)", "compute(b, a)", "a + b"],
 }
 
 
@@ -95,6 +96,18 @@ def test_words_are_accepted_one_by_one(window: Window):
     window.until_text("def add(a, b):\n    x = compute\n")
 
 
+def test_other_suggestions_come_by_turns(window: Window):
+    window.type("many = ")
+    window.until_ghost("compute(a, b)")
+    for drawn in ("compute(b, a)", "a + b", "compute(a, b)"):
+        window.press("Alt+]")
+        window.until_ghost(drawn)
+    window.press("Alt+[")
+    window.until_ghost("a + b")
+    window.press("Tab")
+    window.until_text("def add(a, b):\n    many = a + b\n")
+
+
 def test_undo_takes_an_accepted_suggestion_back_in_one_step(window: Window):
     window.type("if a:")
     window.press("Enter")
@@ -106,7 +119,9 @@ def test_undo_takes_an_accepted_suggestion_back_in_one_step(window: Window):
 
 
 def test_several_cursors_get_what_is_typed_and_no_more(window: Window):
-    window.press("Control+Home", "Control+Alt+ArrowDown")
+    window.go("Control+Home", line=1, column=1)
+    window.press("Shift+Alt+ArrowDown")
+    window.until_cursor("2 selections")
     window.type("#x = ")
     window.settle()
     window.until_text("#x = def add(a, b):\n#x =     \n")
@@ -114,14 +129,7 @@ def test_several_cursors_get_what_is_typed_and_no_more(window: Window):
 
 
 def test_a_renamed_file_goes_on_under_its_new_name(window: Window, project: Path):
-    window.command("File: Rename...")
-    window.page.wait_for_selector(".explorer-item-edited input")
-    window.press("Control+a")
-    window.type("renamed.py")
-    window.press("Enter")
-    window.page.wait_for_selector(".tab.active[data-resource-name='renamed.py']")
-    window.command("View: Focus Active Editor Group")
-    window.path = project / "renamed.py"
+    window.rename(project / "renamed.py")
     window.go("Control+Home", "ArrowDown", "End", line=2, column=5)
     window.type("x = ")
     window.until_ghost("compute(a, b)")

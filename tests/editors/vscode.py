@@ -12,12 +12,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
 from tests.editors.midfill_command import CHECKOUT, until
 
 EXTENSION = CHECKOUT / "editors" / "vscode"
-SECONDS = 60
+SECONDS = 150
+"""The longest wait for anything; a busy machine starts an editor slowly."""
 
 _SETTINGS = {
     "editor.inlineSuggest.enabled": True,
@@ -43,7 +44,7 @@ _SETTINGS = {
 }
 _CHROMIUM = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
+    "--disable-component-update", "--disable-sync", "--disable-renderer-priority-management",
 ]  # fmt: skip
 _GHOST = """() => {
   const lines = new Map();
@@ -88,9 +89,22 @@ class Window:
         """Write a file and show it in the running window, with the cursor at its start."""
         path.write_text(text)
         self.path = path
-        self.page.locator(".explorer-folders-view .monaco-list-row", has_text=path.name).dblclick()
+        self._in_explorer(path).dblclick()
         self.page.wait_for_selector(f".tab.active[data-resource-name='{path.name}']")
         self._focus()
+
+    def rename(self, path: Path) -> None:
+        """Give the file that is shown another name, in the explorer."""
+        self._in_explorer(self.path).click()
+        self.press("F2")
+        self.page.locator(".explorer-item-edited input").fill(path.name)
+        self.press("Enter")
+        self.page.wait_for_selector(f".tab.active[data-resource-name='{path.name}']")
+        self.path = path
+        self._focus()
+
+    def _in_explorer(self, path: Path) -> Locator:
+        return self.page.locator(".explorer-folders-view .monaco-list-row", has_text=path.name)
 
     def _focus(self) -> None:
         # Keys that come before the editor has the focus are lost.
@@ -104,9 +118,16 @@ class Window:
         def there() -> bool:
             self.press(*keys)
             self._wait(200)
-            return self.page.inner_text("[id='status.editor.selection']").strip() == f"Ln {line}, Col {column}"
+            return self.cursor() == f"Ln {line}, Col {column}"
 
         until(there, f"at {line}:{column}", SECONDS)
+
+    def cursor(self) -> str:
+        """Return what the status bar says of the cursor."""
+        return self.page.inner_text("[id='status.editor.selection']").strip()
+
+    def until_cursor(self, text: str) -> None:
+        until(lambda: self._wait() or self.cursor() == text, lambda: f"{text}, but {self.cursor()}", SECONDS)
 
     def until_ready(self) -> None:
         """Wait for the extension's status bar item to say that the server runs."""
@@ -118,14 +139,6 @@ class Window:
     def press(self, *keys: str) -> None:
         for key in keys:
             self.page.keyboard.press(key)
-
-    def command(self, name: str) -> None:
-        """Run a command by its name in the palette."""
-        self.press("F1")
-        self.page.wait_for_selector(".quick-input-widget input")
-        self.page.keyboard.type(name, delay=5)
-        self.page.wait_for_selector(f".quick-input-list .monaco-list-row.focused:has-text('{name.split(': ')[-1]}')")
-        self.press("Enter")
 
     def ghost(self) -> str:
         """Return what is drawn now; lines are apart by a newline."""

@@ -145,7 +145,7 @@ local function readable(buffer, client, answer, place)
   return items
 end
 
-local function take(buffer, client, answer, place)
+local function take(buffer, client, answer, place, first)
   if not is_inserting() or vim.api.nvim_get_current_buf() ~= buffer then
     return
   end
@@ -158,13 +158,14 @@ local function take(buffer, client, answer, place)
   end
   shown[buffer] = { items = items, index = 1, row = place.row, column = place.column, after = place.after, replaced = 0 }
   if remainder(buffer) and remainder(buffer) ~= '' then
-    select(buffer, 1)
+    select(buffer, (first - 1) % #items + 1)
   else
     M.hide(buffer)
   end
 end
 
-local function ask(buffer, kind)
+--- Ask; the answer's item with the number `first` is shown, counted round (0 is the last).
+local function ask(buffer, kind, first)
   cancel(buffer)
   local client = server.client(buffer)
   if not client or not is_inserting() then
@@ -180,7 +181,7 @@ local function ask(buffer, kind)
     if pending[buffer] == request then
       pending[buffer] = nil
       if not problem then
-        take(buffer, client, answer, place)
+        take(buffer, client, answer, place, first)
       end
     end
   end, buffer)
@@ -203,7 +204,7 @@ function M.follow(buffer)
   end
   timer:start(config.options.debounce, 0, vim.schedule_wrap(function()
     if vim.api.nvim_buf_is_valid(buffer) and buffer == vim.api.nvim_get_current_buf() and M.is_wanted(buffer) then
-      ask(buffer, AUTOMATIC)
+      ask(buffer, AUTOMATIC, 1)
     end
   end))
 end
@@ -216,7 +217,7 @@ end
 --- Ask now, for several alternatives.
 function M.trigger(buffer)
   dismissed[buffer] = nil
-  ask(buffer, INVOKED)
+  ask(buffer, INVOKED, 1)
 end
 
 --- Show another alternative; asks for some where only one is known.
@@ -228,7 +229,8 @@ function M.cycle(buffer, step)
   if #state.items > 1 then
     return select(buffer, (state.index - 1 + step) % #state.items + 1)
   end
-  M.trigger(buffer)
+  -- The best of them is the one that is shown already.
+  ask(buffer, INVOKED, 1 + step)
 end
 
 --- Take the ghost text away until the next edit, and let the server remember that.
