@@ -85,7 +85,7 @@ class YarnConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransformerConfig:
-    """A LlamaForCausalLM or DeepseekV2ForCausalLM shape; field names are the checkpoint format's own."""
+    """The shape of Llama, Qwen2 or DeepSeek-V2 checkpoints; field names are the checkpoint format's own."""
 
     vocab_size: int
     """Rows of the embedding, padding rows included."""
@@ -111,7 +111,7 @@ class TransformerConfig:
     """None: every layer has an ordinary feed-forward block."""
     tie_word_embeddings: bool = False
     query_key_value_bias: bool = False
-    """Whether these three projections add a bias, as Qwen2's do."""
+    """Whether these three projections add a bias: Qwen2's do, and only those."""
     initializer_range: float = 0.02
     bos_token_id: int | None = None
     eos_token_id: int | None = None
@@ -196,6 +196,7 @@ class TransformerConfig:
                 latent_attention=latent,
                 experts=_experts(raw),
                 tie_word_embeddings=bool(raw.get("tie_word_embeddings", False)),
+                query_key_value_bias=raw.get("model_type") == "qwen2",
                 initializer_range=float(raw.get("initializer_range", 0.02)),
                 bos_token_id=_first_id(raw.get("bos_token_id")),
                 eos_token_id=_first_id(raw.get("eos_token_id")),
@@ -232,6 +233,8 @@ class TransformerConfig:
             "eos_token_id": self.eos_token_id,
             "use_cache": True,
         }
+        if self.query_key_value_bias:
+            stored |= {"architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "use_sliding_window": False}
         return stored if self.latent_attention is None else stored | self._stored_as_v2(self.latent_attention)
 
     def _stored_rope(self) -> tuple[dict[str, Any], dict[str, Any] | None]:
@@ -266,14 +269,14 @@ class TransformerConfig:
 
 def _refuse_unsupported(raw: Mapping[str, Any]) -> None:
     model_type = raw.get("model_type", "llama")
-    if model_type not in ("llama", "deepseek_v2"):
+    if model_type not in ("llama", "qwen2", "deepseek_v2"):
         raise UnsupportedShapeError(
-            f"config.json describes a {model_type!r} model; midfill's network runs 'llama' and 'deepseek_v2' shapes "
-            "(DeepSeek-Coder, DeepSeek-Coder-V2, Code Llama, and models trained with `midfill train`)"
+            f"config.json describes a {model_type!r} model; midfill's network runs 'llama', 'qwen2' and 'deepseek_v2' "
+            "shapes (DeepSeek-Coder, Qwen2.5-Coder, Code Llama, and models trained with `midfill train`)"
         )
-    for field in ("attention_bias", "mlp_bias"):
+    for field in ("attention_bias", "mlp_bias", "use_sliding_window"):
         if raw.get(field):
-            raise UnsupportedShapeError(f"config.json sets {field}; midfill's network has no biases")
+            raise UnsupportedShapeError(f"config.json sets {field}, which midfill's network does not do")
     if raw.get("hidden_act", "silu") != "silu":
         raise UnsupportedShapeError(f"config.json sets hidden_act {raw['hidden_act']!r}; midfill's network uses 'silu'")
     # transformers runs these too, but does as if they were not there: better refused than wrong.

@@ -12,10 +12,9 @@ import torch
 from torch import Tensor
 
 from engine.model.config import TransformerConfig
-from engine.model.int8_decoder import Int8Decoder
+from engine.model.int8_decoder import Int8Cache, Int8Decoder
 from engine.model.kernels import build
 from engine.model.kernels.decoder import KernelCache, KernelDecoder, weight_bytes
-from engine.model.key_value_cache import KeyValueCache
 from engine.model.network import Network, TokenCache
 from engine.model.transformer import Transformer
 
@@ -46,11 +45,11 @@ def on_cpu(transformer: Transformer, *, precision: Precision, threads: int | Non
 
     Args:
         transformer: on the CPU, in any dtype; not needed afterwards.
-        precision: 4 bits need the kernels; without them it is 8.
+        precision: 4 bits need the kernels; without them it is 8. Where there is no fast form it is 32.
         threads: None measures which number is fastest.
         kernels: the folder that compiled kernels lie in.
     """
-    if precision is Precision.FLOAT32:
+    if precision is Precision.FLOAT32 or not has_fast_form(transformer.config):
         torch.set_num_threads(threads or cores_to_use())
         return transformer.float()
     bits = _bits(precision, transformer.config)
@@ -62,6 +61,11 @@ def on_cpu(transformer: Transformer, *, precision: Precision, threads: int | Non
         log.info("torch computes: %s", error)
         return _with_torch(transformer, threads)
     return WarmingDecoder(_with_torch(transformer, threads), lambda: _built(transformer, plan, bits, threads))
+
+
+def has_fast_form(config: TransformerConfig) -> bool:
+    """Whether more than the reference runs this shape; latent attention, experts and YaRN have no other form."""
+    return config.latent_attention is None and config.experts is None and config.yarn is None
 
 
 def describe(kernels: Path) -> str:
@@ -149,7 +153,7 @@ class WarmingDecoder:
         return self._network
 
     def _moved(self, cache: "MovingCache") -> TokenCache:
-        if isinstance(self._network, KernelDecoder) and isinstance(cache.held, KeyValueCache):
+        if isinstance(self._network, KernelDecoder) and isinstance(cache.held, Int8Cache):
             cache.held = KernelCache.of(self.config, cache.held)
         return cache.held
 
@@ -164,7 +168,7 @@ class WarmingDecoder:
 class MovingCache:
     """A cache that is handed on to the network that takes over."""
 
-    def __init__(self, held: KeyValueCache | KernelCache) -> None:
+    def __init__(self, held: Int8Cache | KernelCache) -> None:
         self.held = held
 
     @property

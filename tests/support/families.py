@@ -61,7 +61,7 @@ FAMILIES: dict[str, Family] = {
             "<|endoftext|>", "<|im_start|>", "<|im_end|>", *_FIM_BARS, "<|fim_pad|>", "<|repo_name|>", "<|file_sep|>",
         ),
         format="qwen2.5-coder",
-        is_ours=False,
+        is_ours=True,
     ),
     "starcoder2": Family(
         configuration="Starcoder2Config",

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from engine.model import huge_pages
 from engine.model.config import TransformerConfig
 from engine.model.kernels.build import level
 from engine.model.kernels.packing import BLOCK, Arena, aligned, pack, packed_bytes
@@ -56,8 +57,8 @@ class KernelCache:
         width = -(-config.head_dim // BLOCK) * BLOCK
         heads = (config.num_hidden_layers, config.num_key_value_heads)
         blocks = self._capacity // BLOCK
-        self.keys = torch.empty((*heads, blocks, width, BLOCK), dtype=torch.float16)
-        self.values = torch.empty((*heads, width // BLOCK, self._capacity, BLOCK), dtype=torch.float16)
+        self.keys = huge_pages.empty((*heads, blocks, width, BLOCK), torch.float16)
+        self.values = huge_pages.empty((*heads, width // BLOCK, self._capacity, BLOCK), torch.float16)
         self._length = 0
 
     @classmethod

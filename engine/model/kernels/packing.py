@@ -1,13 +1,12 @@
 """Lays quantised matrices out as `decoder.cpp` reads them: 32 rows × 4 columns interleaved, in huge pages."""
 
-import mmap
-
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from engine.model import huge_pages
 from engine.model.quantize import GROUP, GroupQuantized
 
 BLOCK = 32
@@ -21,11 +20,7 @@ class Arena:
 
     def __init__(self, size: int) -> None:
         """Allocate `size` bytes; the sum of what will be put, each rounded up to 64."""
-        # Private, because shared memory gets no huge pages.
-        self._memory = mmap.mmap(-1, max(size, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        if hasattr(mmap, "MADV_HUGEPAGE"):
-            self._memory.madvise(mmap.MADV_HUGEPAGE)
-        self._bytes = np.frombuffer(self._memory, dtype=np.uint8)
+        self._bytes = huge_pages.empty((max(size, 1),), torch.uint8).numpy()
         self._used = 0
 
     def put(self, array: npt.NDArray[np.uint8]) -> int:

@@ -37,3 +37,14 @@ def test_sizes_are_stated_truly():
     config = SHAPES["odd_sizes"]
     decoder = Int8Decoder(network(config))
     assert decoder.new_cache(100).memory_bytes == decoder.cache_bytes(100)
+
+
+def test_a_cache_tells_keys_and_values_as_the_reference_has_them():
+    config = SHAPES["grouped_tied"]
+    transformer, tokens = network(config), ids(config, 20)
+    decoder = Int8Decoder(transformer)
+    ours, exact = decoder.new_cache(20), transformer.new_cache(20)
+    decoder.next_logits(tokens, ours)
+    transformer.next_logits(tokens, exact)
+    for held, expected in zip(ours.held(), exact.held(), strict=True):
+        assert relative_error(held, expected) < TOLERANCE

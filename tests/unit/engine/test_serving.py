@@ -1,12 +1,14 @@
 import pytest
 import torch
 
+from engine.client import PRECISIONS
 from engine.model.int8_decoder import Int8Decoder
 from engine.model.kernels import build
 from engine.model.kernels.decoder import KernelDecoder
 from engine.model.serving import Precision, WarmingDecoder, cores_to_use, describe, fastest_threads, on_cpu
 from engine.model.transformer import Transformer
 from tests.support.tiny_shapes import SHAPES, ids, network, relative_error
+from tests.support.tiny_v2 import v2_shape
 
 CONFIG = SHAPES["grouped_tied"]
 
@@ -124,3 +126,14 @@ def test_a_core_is_left_to_the_editor(monkeypatch):
 
 def test_threads_are_measured_where_none_are_given(kernels):
     assert 1 <= served(kernels, Precision.INT8, threads=None).threads <= cores_to_use()
+
+
+def test_a_shape_without_a_fast_form_runs_as_the_reference(kernels):
+    config = v2_shape()
+    made = Transformer(config)
+    made.initialise(torch.Generator().manual_seed(0))
+    assert on_cpu(made.eval(), precision=Precision.AUTO, threads=1, kernels=kernels) is made
+
+
+def test_clients_know_every_precision():
+    assert [precision.value for precision in Precision] == [*PRECISIONS]
