@@ -20,11 +20,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 
 from benchmarks.llama_cpp_contestant import LlamaCpp, write_gguf
 from engine import paths
+from engine.model import huge_pages
 from engine.model.config import TransformerConfig
 from engine.model.int8_decoder import Int8Decoder
 from engine.model.kernels import build
@@ -33,6 +33,8 @@ from engine.model.network import Network
 from engine.model.transformer import Transformer
 
 _CAPACITY = 2048
+_CHECKED_TOKENS = 16
+_PROBED_BYTES = 128 << 20
 _SHAPES = {
     "50m": TransformerConfig(
         vocab_size=32_256, hidden_size=512, intermediate_size=1408, num_hidden_layers=12, num_attention_heads=8,
@@ -192,10 +194,24 @@ def _contestants(config: TransformerConfig, options: argparse.Namespace, folder:
     kinds = [kind for kind in ("q8_0", "q4_0") if asked(f"llama.cpp {kind}")]
     if kinds and _installed():
         write_gguf(transformer, folder / "model.gguf")
+        _check_conversion(transformer, folder / "model.gguf")
         del transformer
         gc.collect()
         for kind in kinds:
             yield LlamaCpp(folder / "model.gguf", kind, threads=options.threads, capacity=_CAPACITY)
+
+
+def _check_conversion(transformer: Transformer, path: Path) -> None:
+    """Stop unless llama.cpp runs the same network: greedy tokens behind a prompt must be those of our fp32."""
+    ids = torch.randint(0, transformer.config.vocab_size, (48,), generator=torch.Generator().manual_seed(2)).tolist()
+    written = []
+    for contestant in (Ours("float32", transformer), LlamaCpp(path, "f32", threads=1, capacity=_CAPACITY)):
+        tokens = [contestant.read(ids, start=0, all_logits=1)]
+        while len(tokens) < _CHECKED_TOKENS:
+            tokens.append(contestant.read(tokens[-1:], start=len(ids) + len(tokens) - 1, all_logits=1))
+        written.append(tokens)
+    if written[0] != written[1]:
+        raise RuntimeError(f"llama.cpp writes {written[1]} and our network {written[0]}: the GGUF file is wrong")
 
 
 def _save(transformer: Transformer, folder: Path) -> None:
@@ -225,15 +241,15 @@ def _line(name: str, times: dict[str, float]) -> str:
 
 def _bandwidth(config: TransformerConfig, times: dict[str, float], clock: Callable[[], float]) -> str:
     """Compare one-token steps with the time that reading the weights and the keys and values alone would take."""
-    array = np.ones(256 << 17)  # 256 MB
+    array = huge_pages.empty((_PROBED_BYTES // 4,), torch.float32).fill_(1).numpy()
     seconds = []
-    for _ in range(5):
+    for _ in range(100):
         began = clock()
-        array.sum()
+        array.max()
         seconds.append(clock() - began)
-    rate = array.nbytes / statistics.median(seconds)
+    rate, rate_now = array.nbytes / min(seconds), array.nbytes / statistics.median(seconds)
     kept = 4 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim * 1024
-    parts = [f"memory is read at {rate / 1e9:.1f} GB/s by one thread"]
+    parts = [f"one thread reads {rate / 1e9:.1f} GB/s at best, {rate_now / 1e9:.1f} at the median of 100 probes"]
     for bits in (8, 4):
         if f"C++ q{bits}" in times:
             bound = (weight_bytes(config, bits=bits) + kept) / rate * 1e3

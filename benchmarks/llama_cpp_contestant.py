@@ -57,25 +57,22 @@ def write_gguf(transformer: Transformer, path: Path) -> None:
 
 
 class LlamaCpp:
-    """One quantisation of the model, flash attention on."""
+    """One quantisation of the model with llama.cpp's own defaults; "f32" rounds nothing, keys and values neither."""
 
     def __init__(self, path: Path, kind: str, *, threads: int, capacity: int) -> None:
         llama_cpp: Any = import_module("llama_cpp")
 
         self._library = llama_cpp
         self.name = f"llama.cpp {kind}"
-        stored = path.with_name(f"{kind}.gguf")
-        options = llama_cpp.llama_model_quantize_default_params()
-        options.ftype = {"q8_0": llama_cpp.LLAMA_FTYPE_MOSTLY_Q8_0, "q4_0": llama_cpp.LLAMA_FTYPE_MOSTLY_Q4_0}[kind]
-        options.nthread = threads
         llama_cpp.llama_log_set(_silence(llama_cpp), None)
-        if llama_cpp.llama_model_quantize(str(path).encode(), str(stored).encode(), options):
-            raise RuntimeError(f"llama.cpp cannot quantise to {kind}")
+        stored = path if kind == "f32" else _quantised(llama_cpp, path, kind, threads)
         model: Any = llama_cpp.llama_model_load_from_file(str(stored).encode(), llama_cpp.llama_model_default_params())
         self._vocabulary = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(model))
         settings = llama_cpp.llama_context_default_params()
         settings.n_ctx, settings.n_batch, settings.n_ubatch = capacity, capacity, 512
         settings.n_threads = settings.n_threads_batch = threads
+        if kind == "f32":
+            settings.type_k = settings.type_v = llama_cpp.GGML_TYPE_F32
         self._context: Any = llama_cpp.llama_init_from_model(model, settings)
         self._memory = llama_cpp.llama_get_memory(self._context)
         self._batch: Any = llama_cpp.llama_batch_init(capacity, 0, 1)
@@ -98,6 +95,16 @@ class LlamaCpp:
         """Read `last` at `start`, then write `count` tokens greedily."""
         for position in range(start, start + count):
             last = self.read([last], start=position, all_logits=1)
+
+
+def _quantised(library: Any, path: Path, kind: str, threads: int) -> Path:
+    stored = path.with_name(f"{kind}.gguf")
+    options = library.llama_model_quantize_default_params()
+    options.ftype = {"q8_0": library.LLAMA_FTYPE_MOSTLY_Q8_0, "q4_0": library.LLAMA_FTYPE_MOSTLY_Q4_0}[kind]
+    options.nthread = threads
+    if library.llama_model_quantize(str(path).encode(), str(stored).encode(), options):
+        raise RuntimeError(f"llama.cpp cannot quantise to {kind}")
+    return stored
 
 
 _kept: list[Any] = []
