@@ -16,6 +16,9 @@ from engine import paths, wire
 from engine.api import Chunk, Completion, CompletionRequest, EngineStatus
 from engine.errors import EngineError, EngineUnavailableError, ModelFolderError
 
+PRECISIONS = ("auto", "float32", "int8", "int4")
+"""How a daemon may hold weights on a CPU (`engine.model.serving.Precision`, which imports torch)."""
+
 _POLL_SECONDS = 0.02
 _HELLO_SECONDS = 10.0
 _EMBEDDED_MODEL = paths.PACKAGES_FOLDER / "engine" / "models" / "default"
@@ -37,7 +40,7 @@ class EngineSettings:
     threads: int | None = None
     """For the daemon this client starts; None measures which number is fastest. Does not tell daemons apart."""
     precision: str = "auto"
-    """Of the weights on a CPU: `auto`, `float32`, `int8` or `int4`. Does not tell daemons apart either."""
+    """Of the weights on a CPU, one of `PRECISIONS`. Does not tell daemons apart either."""
     device: str = "auto"
     """`auto`, `cpu`, `cuda`, `cuda:1`, ..."""
     prompt_tokens: int | None = None

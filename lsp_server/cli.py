@@ -145,6 +145,9 @@ def _add_engine(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     serve.add_argument("--model", default="default", help=_MODEL)
     serve.add_argument("--threads", type=int, metavar="N", help="threads to compute with (default: all cores but one)")
     serve.add_argument(
+        "--precision", default="auto", choices=("auto", "float32", "int8", "int4"), help="of the weights on a CPU"
+    )
+    serve.add_argument(
         "--idle-seconds", type=float, metavar="S", help="end when nobody asked for so long (default: never)"
     )
     for action in (status, stop):

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from enum import Enum
 from typing import Any, Final
 
+from engine.client import PRECISIONS
 from engine.fim_formats import FORMATS
 
 _FORMAT_NAMES: Final = ("auto", "suffix", *(fim.name for fim in FORMATS))
@@ -58,6 +59,8 @@ class Settings:
     """The model as that server calls it; empty is the first one that it lists."""
     engine_format: str = "auto"
     """How that server's model marks prompts: `auto`, `suffix`, or a format's name."""
+    precision: str = "auto"
+    """How the engine holds weights on a CPU: `auto`, `float32`, `int8` or `int4`."""
     threads: int = 0
     """Threads that the engine computes with; 0 lets it choose."""
     repository_context: bool = True
@@ -76,7 +79,7 @@ class Settings:
     @property
     def engine(self) -> tuple[str | int, ...]:
         """What decides which engine answers."""
-        return (self.model, self.engine_url, self.engine_model, self.engine_format, self.threads)
+        return (self.model, self.engine_url, self.engine_model, self.engine_format, self.precision, self.threads)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +97,7 @@ class Options:
     engine_url: str | None = None
     engine_model: str | None = None
     engine_format: str | None = None
+    precision: str | None = None
     threads: int | None = None
     repository_context: bool | None = None
     snippet_budget: int | None = None
@@ -166,6 +170,10 @@ def _format(value: object) -> str | None:
     return value if value in _FORMAT_NAMES and isinstance(value, str) else None
 
 
+def _precision(value: object) -> str | None:
+    return value if value in PRECISIONS and isinstance(value, str) else None
+
+
 def _names(value: object) -> frozenset[str] | None:
     if isinstance(value, list) and all(isinstance(name, str) for name in value):
         return frozenset(value)
@@ -208,6 +216,7 @@ _READERS: Final[Mapping[str, tuple[str, Callable[[object], object | None], str]]
     "engineUrl": ("engine_url", _address, "the http address of a server, or empty"),
     "engineModel": ("engine_model", _text, "a model's name, or empty"),
     "engineFormat": ("engine_format", _format, f"one of {', '.join(_FORMAT_NAMES)}"),
+    "precision": ("precision", _precision, f"one of {', '.join(PRECISIONS)}"),
     "threads": ("threads", _number(0, 256), _between(0, 256)),
     "repositoryContext": ("repository_context", _flag, "true or false"),
     "snippetBudget": ("snippet_budget", _number(0, 32768), _between(0, 32768)),

@@ -12,13 +12,14 @@ async def connect_shared_engine(settings: Settings) -> Engine:
     Raises:
         EngineError: it cannot be started or reached, or cannot serve that model.
     """
-    return await connect_model(_asked_for(settings), threads=settings.threads)
+    return await connect_model(_asked_for(settings), threads=settings.threads, precision=settings.precision)
 
 
-async def connect_model(model: RegisteredModel, *, threads: int = 0) -> Engine:
+async def connect_model(model: RegisteredModel, *, threads: int = 0, precision: str = "auto") -> Engine:
     """Reach the engine that serves a model; see `connect_shared_engine`."""
     if not model.is_remote:
-        return await EngineClient.connect(EngineSettings(model=model.source, threads=threads or None))
+        settings = EngineSettings(model=model.source, threads=threads or None, precision=precision)
+        return await EngineClient.connect(settings)
     from engine.remote import RemoteEngine, RemoteSettings  # an HTTP client takes its time, and most need none
 
     return await RemoteEngine.connect(

@@ -68,7 +68,10 @@ def _serve(arguments: argparse.Namespace) -> int:
     if model.is_remote:
         raise BadInputError(f"{model.name} is served at {model.source}; there is nothing to serve here")
     settings = EngineSettings(
-        model=model.source, threads=arguments.threads, idle_seconds=arguments.idle_seconds or 10.0 * 365 * 86400
+        model=model.source,
+        threads=arguments.threads,
+        precision=arguments.precision,
+        idle_seconds=arguments.idle_seconds or 10.0 * 365 * 86400,
     )
     command, environment = worker_command(settings)
     ready, told = os.pipe()

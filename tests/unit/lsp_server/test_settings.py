@@ -48,6 +48,7 @@ def test_known_settings_apply(raw, expected):
         ({"model": {"a": 1}}, "not an object"),
         ({"model": "  "}, "must be 'default', a model's name or folder, or a server's address"),
         ({"engineUrl": "localhost:8000"}, "must be the http address of a server, or empty"),
+        ({"precision": "int2"}, "must be one of auto, float32, int8, int4"),
         ({"engineFormat": "nonsense"}, "must be one of auto, suffix, deepseek-coder"),
         ([], "settings must be an object, not a list"),
         (7, "settings must be an object, not 7"),
