@@ -2,7 +2,7 @@
 
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -30,6 +30,10 @@ class ModelFacts:
     vocabulary: int
     parameters: int
     """Stored numbers; tied embeddings count once."""
+    active_parameters: int
+    """Of these, what one token is computed with: fewer where it is sent to some of many experts."""
+    cache_numbers_per_token: int
+    """Numbers that all layers keep of a token: keys and values, or latents."""
     stored_as: str
     """The types of the stored numbers, the most frequent first."""
     stored_bytes: int
@@ -46,7 +50,7 @@ class ModelFacts:
     @property
     def cache_bytes_per_token(self) -> int:
         """Estimate the bytes of keys and values that a token of the prompt takes, at 16 bits."""
-        return 2 * self.layers * self.key_value_heads * self.head_width * 2
+        return 2 * self.cache_numbers_per_token
 
 
 def read_facts(folder: Path) -> ModelFacts:
@@ -58,28 +62,40 @@ def read_facts(folder: Path) -> ModelFacts:
     raw = _json(folder / "config.json")
     config = raw.get("text_config") if isinstance(raw.get("text_config"), dict) else raw
     assert isinstance(config, dict)
-    sizes: dict[str, int] = {}
+    tensors: list[_Tensor] = []
     stored = 0
     for file in sorted(folder.glob("*.safetensors")):
         stored += file.stat().st_size
-        for kind, numbers in _numbers(file).items():
-            sizes[kind] = sizes.get(kind, 0) + numbers
-    if not sizes:
+        tensors += _tensors(file)
+    if not tensors:
         raise ModelFolderError(f"{folder} holds no *.safetensors; a model folder needs its weights in that form")
     heads = _whole(config, "num_attention_heads", "n_head")
     hidden = _whole(config, "hidden_size", "n_embd")
     context = _whole(config, "max_position_embeddings", "n_positions")
+    layers = _whole(config, "num_hidden_layers", "n_layer")
+    key_value_heads = 1 if config.get("multi_query") else int(config.get("num_key_value_heads") or heads)
+    head_width = int(config.get("head_dim") or hidden // max(heads, 1))
+    kept = 2 * layers * key_value_heads * head_width
+    if config.get("kv_lora_rank"):  # latent attention
+        kept = layers * (int(config["kv_lora_rank"]) + _whole(config, "qk_rope_head_dim"))
+        head_width = _whole(config, "qk_rope_head_dim") + _whole(config, "qk_nope_head_dim")
+    parameters = sum(tensor.numbers for tensor in tensors)
+    sizes: dict[str, int] = {}
+    for tensor in tensors:
+        sizes[tensor.kind] = sizes.get(tensor.kind, 0) + tensor.numbers
     settings = read_settings(folder, Tokenizer.load(folder), context_length=context)
     return ModelFacts(
         folder=folder,
         architecture=str((raw.get("architectures") or [raw.get("model_type", "unknown")])[0]),
-        layers=_whole(config, "num_hidden_layers", "n_layer"),
+        layers=layers,
         hidden_size=hidden,
         heads=heads,
-        key_value_heads=1 if config.get("multi_query") else int(config.get("num_key_value_heads") or heads),
-        head_width=int(config.get("head_dim") or hidden // max(heads, 1)),
+        key_value_heads=key_value_heads,
+        head_width=head_width,
         vocabulary=_whole(config, "vocab_size"),
-        parameters=sum(sizes.values()),
+        parameters=parameters,
+        active_parameters=parameters - _resting(tensors, config),
+        cache_numbers_per_token=kept,
         stored_as=", ".join(sorted(sizes, key=lambda kind: -sizes[kind])),
         stored_bytes=stored,
         context_length=settings.context_length,
@@ -96,21 +112,37 @@ def _has_chat(folder: Path) -> bool:
     return path.exists() and bool(_json(path).get("chat_template"))
 
 
-def _numbers(file: Path) -> dict[str, int]:
-    """Count the stored numbers by type, from the head of a safetensors file."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tensor:
+    name: str
+    kind: str
+    numbers: int
+
+
+def _resting(tensors: Sequence[_Tensor], config: Mapping[str, Any]) -> int:
+    """Count the numbers of the routed experts that a token is not sent to."""
+    experts, chosen = config.get("n_routed_experts"), config.get("num_experts_per_tok")
+    if not experts or not chosen:
+        return 0
+    routed = sum(tensor.numbers for tensor in tensors if ".mlp.experts." in tensor.name)
+    return routed * (int(experts) - int(chosen)) // int(experts)
+
+
+def _tensors(file: Path) -> list[_Tensor]:
+    """List the stored tensors, from the head of a safetensors file."""
     try:
         with file.open("rb") as stored:
             (length,) = struct.unpack("<Q", stored.read(8))
             if length > _LONGEST_HEAD:
                 raise ValueError("its head is too long")
             head = json.loads(stored.read(length))
-        found: dict[str, int] = {}
-        for name, tensor in head.items():
-            if name != "__metadata__":
-                found[tensor["dtype"]] = found.get(tensor["dtype"], 0) + prod(tensor["shape"])
+        return [
+            _Tensor(name=name, kind=tensor["dtype"], numbers=prod(tensor["shape"]))
+            for name, tensor in head.items()
+            if name != "__metadata__"
+        ]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
         raise ModelFolderError(f"{file} is broken ({error}); fetch it again") from error
-    return found
 
 
 def _whole(config: Mapping[str, Any], *names: str) -> int:

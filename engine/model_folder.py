@@ -25,7 +25,8 @@ from engine.model.config import TransformerConfig
 from engine.model.cuda_decoder import CudaDecoder
 from engine.model.expert_weights import is_joined, separated
 from engine.model.network import Network
-from engine.model.serving import Precision, cores_to_use, on_cpu
+from engine.model.quantized_network import QuantizedNetwork, packed_bytes
+from engine.model.serving import _SHARE_OF_MEMORY, Precision, _free_memory, cores_to_use, on_cpu
 from engine.model.transformer import Transformer
 from engine.paths import cache_folder
 from engine.prompt import PromptSettings, read_settings
@@ -99,15 +100,27 @@ def serve(
     """
     if torch.device(device).type == "cuda":
         model = read(folder, dtype=torch.bfloat16, device=device)
-        network = CudaDecoder(model.network) if isinstance(model.network, Transformer) else model.network
-        return replace(model, network=network)
+        plain = not isinstance(model.network, Transformer) or model.network.config.latent_attention is not None
+        return model if plain else replace(model, network=CudaDecoder(model.transformer))
     stored = _STORED_DTYPES.get(str(_read_json(folder / "config.json").get("dtype")), torch.float32)
     model = read(folder, dtype=stored if _is_ours(folder) else torch.float32, device=device)
     if torch.device(device).type != "cpu" or not isinstance(model.network, Transformer):
         torch.set_num_threads(threads or cores_to_use())
         return model
+    if model.network.config.latent_attention is not None:
+        torch.set_num_threads(threads or cores_to_use())
+        return replace(model, network=quantized_on_cpu(model.network, precision))
     kernels = cache_folder() / "kernels"
     return replace(model, network=on_cpu(model.network, precision=precision, threads=threads, kernels=kernels))
+
+
+def quantized_on_cpu(transformer: Transformer, precision: Precision) -> Network:
+    """Return a network with latent attention in the precision asked for; AUTO takes 8 bits where they fit, else 4."""
+    if precision is Precision.FLOAT32:
+        return transformer.float()
+    fits = packed_bytes(transformer.config, bits=8) <= _free_memory() * _SHARE_OF_MEMORY
+    eight = precision is Precision.INT8 or (precision is Precision.AUTO and fits)
+    return QuantizedNetwork(transformer, bits=8 if eight else 4)
 
 
 def read_config(folder: Path) -> TransformerConfig:

@@ -67,12 +67,15 @@ class RoutedExperts(nn.Module):
         tokens, per_token = chosen.shape
         sorted_experts, order = chosen.flatten().sort(stable=True)
         ends = torch.searchsorted(sorted_experts, torch.arange(self.experts, device=chosen.device), right=True)
-        rows = states.index_select(0, order // per_token)
-        gate, up = grouped_product(rows, self.gate_up_proj, ends).chunk(2, dim=-1)
-        answers = grouped_product(F.silu(gate) * up, self.down_proj, ends)
+        answers = self.answers(states.index_select(0, order // per_token), ends)
         place = torch.empty_like(order).scatter(0, order, torch.arange(len(order), device=order.device))
         by_token = answers.index_select(0, place).view(tokens, per_token, -1)
         return (by_token * weights[..., None].to(by_token.dtype)).sum(1)
+
+    def answers(self, rows: Tensor, ends: Tensor) -> Tensor:
+        """Map rows [M, hidden], sorted by expert, to what their experts make of them; zeros beyond the last end."""
+        gate, up = grouped_product(rows, self.gate_up_proj, ends).chunk(2, dim=-1)
+        return grouped_product(F.silu(gate) * up, self.down_proj, ends)
 
 
 class MixtureOfExperts(nn.Module):

@@ -131,9 +131,11 @@ def _of_folder(facts: ModelFacts) -> dict[str, Any]:
         "shape": f"{facts.layers} layers, {facts.hidden_size} wide, {facts.heads} heads, "
         f"{facts.key_value_heads} key/value heads, {facts.vocabulary} tokens",
         "parameters": facts.parameters,
+        "active_parameters": facts.active_parameters,
         "stored_as": facts.stored_as,
         "stored_bytes": facts.stored_bytes,
         "memory_bytes": {name: facts.memory_bytes(bits) for name, bits in _PRECISIONS.items()},
+        "cache_bytes_per_token": facts.cache_bytes_per_token,
         "cache_bytes_per_1000_tokens": facts.cache_bytes_per_token * 1000,
         "context_length": facts.context_length,
         "format": facts.format,

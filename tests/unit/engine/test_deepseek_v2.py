@@ -6,17 +6,20 @@ import math
 
 import pytest
 import torch
+from tokenizers import AddedToken, models
+from tokenizers import Tokenizer as Tokenizers
 from transformers import DeepseekV2Config, DeepseekV2ForCausalLM
 
 from engine import model_folder
 from engine.errors import ModelFolderError
-from engine.fim_formats import DEEPSEEK_CODER
+from engine.fim_formats import DEEPSEEK_CODER, recognise
 from engine.model.config import TransformerConfig, YarnConfig
 from engine.model.key_value_cache import KeyValueCache
 from engine.model.latent_attention import LatentAttention
 from engine.model.rotary import cosines_and_sines, inverse_frequencies, rotate_neighbours, softmax_scale
 from engine.model.transformer import Transformer
-from engine.prompt import PromptSettings
+from engine.prompt import PromptParts, PromptSettings, build, end_ids
+from engine.tokenizer import Tokenizer
 from tests.support.tiny_model import train_tokenizer
 from tests.support.tiny_v2 import GROUPED, SHAPES, v2_network, v2_shape
 
@@ -82,6 +85,29 @@ def test_a_shape_survives_being_stored(raw: dict) -> None:
 def test_a_shape_that_cannot_be_built_is_refused(change: dict, message: str) -> None:
     with pytest.raises(ModelFolderError, match=message):
         TransformerConfig.from_hugging_face(LITE | change)
+
+
+V2_MARKS = {  # facts of DeepSeek-V2's tokenizer: ids of their own, and the hole before the beginning
+    "<｜begin▁of▁sentence｜>": 100_000, "<｜end▁of▁sentence｜>": 100_001, "<｜fim▁hole｜>": 100_002,
+    "<｜fim▁begin｜>": 100_003, "<｜fim▁end｜>": 100_004,
+}  # fmt: skip
+
+
+def test_prompts_use_the_marks_under_the_ids_that_v2_gives_them() -> None:
+    plain = {character: number for number, character in enumerate("abcdefgh")}
+    plain |= {f"filler{number}": number for number in range(len(plain), 100_000)}
+    raw = Tokenizers(models.BPE(vocab=plain, merges=[]))
+    raw.add_tokens([AddedToken(mark, normalized=False, special=False) for mark in V2_MARKS])
+    tokenizer = Tokenizer(raw.to_str())
+    assert {mark: tokenizer.control_id(mark) for mark in V2_MARKS} == V2_MARKS
+    assert recognise(lambda mark: tokenizer.control_id(mark) is not None, "model") is DEEPSEEK_CODER
+
+    settings = PromptSettings(fim=DEEPSEEK_CODER, context_length=64)
+    parts = PromptParts(path="", comment="", prefix="abc", suffix="fg")
+    ids = build(parts, settings, tokenizer, budget=60).ids
+    assert [token for token in ids if token >= 100_000] == [100_000, 100_003, 100_002, 100_004]
+    assert ids[-1] == 100_004
+    assert end_ids(DEEPSEEK_CODER, tokenizer)[0] == 100_001
 
 
 def _reference(config: TransformerConfig) -> DeepseekV2ForCausalLM:
