@@ -3,23 +3,25 @@
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from types import FrameType
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from engine.model.balance import BalanceSettings
 from engine.model.transformer import Transformer
 from train import checkpoint
 from train.checkpoint import Progress
 from train.config import MachineConfig
+from train.dispatch import Dispatch
 from train.errors import RunError
 from train.metrics import Metric, MetricsLog, flops_per_token, peak_flops
 from train.optimizer import OptimizerSettings
@@ -46,9 +48,9 @@ class Batch:
     """Shape [B, T]."""
     targets: NDArray[np.int64]
     """Shape [B, T]; `IGNORED` where no loss is taken."""
-    columns: tuple[NDArray[np.float32], ...] = ()
+    columns: tuple[NDArray[np.float32] | NDArray[np.int64], ...] = ()
     """What else the objective reads at each position, each [B, T]."""
-    figures: Mapping[str, float] = field(default_factory=dict)
+    figures: dict[str, float] = field(default_factory=dict)
     """What else `metrics.jsonl` says of the step, by name."""
 
 
@@ -79,6 +81,8 @@ class LoopSettings:
     machine: MachineConfig
     spike_sigmas: float = 0.0
     """A step whose loss lies this many standard deviations above the recent mean is skipped; 0: never."""
+    balance: BalanceSettings | None = None
+    """What pulls experts towards equal work, where the network has any."""
 
 
 class LossGuard:
@@ -174,8 +178,10 @@ class _Loop:
     ) -> None:
         self._batches, self._settings, self._folder = batches, settings, folder
         self._group = processes()
-        self._config, self._parameters = network.config, network.parameter_count()
-        self._placed: Placement = place(network, settings.machine, settings.optimizer, objective)
+        self._config, self._parameters = network.config, network.active_parameter_count()
+        has_experts = network.config.experts is not None
+        self._dispatch = Dispatch(settings.balance or BalanceSettings()) if has_experts else None
+        self._placed: Placement = place(network, settings.machine, settings.optimizer, objective, self._dispatch)
         self._guard = LossGuard(settings.spike_sigmas)
 
     def run(self, on_step: Callable[[Metric], None]) -> Transformer:
@@ -216,7 +222,7 @@ class _Loop:
                 utilization=None if peak is None else speed / peak,
                 skipped=norm is None,
                 held_out_loss=held_out,
-                figures=batch.figures,
+                figures=batch.figures | self._routing(),
             )
             if log is not None:
                 log.write(metric)
@@ -286,6 +292,9 @@ class _Loop:
             keep=self._settings.machine.keep_checkpoints,
             save_own=self._placed.save_own,
         )
+
+    def _routing(self) -> dict[str, Any]:
+        return {} if self._dispatch is None else self._dispatch.figures(self._group.add)
 
     def _peak(self, start: int) -> float | None:
         """Return the tokens per second that all devices could train on at their peak."""

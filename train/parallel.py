@@ -23,6 +23,7 @@ from torch.utils.checkpoint import checkpoint
 from engine.model.config import TransformerConfig
 from engine.model.transformer import Transformer
 from train.config import MachineConfig
+from train.dispatch import Dispatch
 from train.errors import RunError
 from train.optimizer import OptimizerSettings, build_optimizers, set_rate, state_tensors
 
@@ -73,15 +74,32 @@ def processes() -> Processes:
 class Objective(nn.Module):
     """The network and its loss as one module, so that whatever wraps a module sees every weight in one forward."""
 
-    def __init__(self, network: Transformer, loss_of: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
+    def __init__(
+        self,
+        network: Transformer,
+        loss_of: Callable[[Tensor, Tensor, Tensor], Tensor],
+        dispatch: Dispatch | None = None,
+    ) -> None:
         super().__init__()
         self.network = network
-        self._loss_of = loss_of
+        self._loss_of, self._dispatch = loss_of, dispatch
 
-    def forward(self, ids: Tensor, targets: Tensor, *_columns: Tensor) -> Tensor:
-        """Return the loss summed over all targets [B, T] that are not ignored, in nats, as an fp32 scalar."""
-        states = self.network.hidden_states(ids)
-        return self._loss_of(states.flatten(0, 1), self.network.lm_head.weight, targets.flatten())
+    def forward(self, ids: Tensor, targets: Tensor, *columns: Tensor) -> Tensor:
+        """Return the loss summed over all targets [B, T] that are not ignored, in nats, as an fp32 scalar.
+
+        The one column there may be, [B, T], numbers segments: a token sees only those before it with its own number.
+        """
+        (segments,) = columns or (None,)
+        if self._dispatch is None or not torch.is_grad_enabled():
+            states = self.network.hidden_states(ids, segments=segments)
+            return self._loss_of(states.flatten(0, 1), self.network.lm_head.weight, targets.flatten())
+        states, routing = self.network.states_and_routing(ids, self._dispatch.settings, segments=segments)
+        loss = self._loss_of(states.flatten(0, 1), self.network.lm_head.weight, targets.flatten())
+        if routing is None:
+            return loss
+        self._dispatch.note(routing)
+        # The step divides by its targets, and the balance losses are means already.
+        return loss + routing.loss * (targets != IGNORED).sum()
 
 
 def summed_loss(states: Tensor, head: Tensor, targets: Tensor) -> Tensor:
@@ -151,6 +169,7 @@ def place(
     machine: MachineConfig,
     optimizer: OptimizerSettings,
     objective_of: Callable[[Transformer], Objective] | None = None,
+    dispatch: Dispatch | None = None,
 ) -> Placement:
     """Place `network`, equal on every process, as the recipe and the number of processes ask for.
 
@@ -164,7 +183,7 @@ def place(
         for block in network.layers:
             block.forward = partial(checkpoint, block.forward, use_reentrant=False)
     loss_of = summed_loss_in_pieces if machine.gradient_checkpointing else summed_loss
-    objective = Objective(network, loss_of) if objective_of is None else objective_of(network)
+    objective = Objective(network, loss_of, dispatch) if objective_of is None else objective_of(network)
     if group.count == 1:
         kind = MasterWeights if machine.precision == "bfloat16" else OwnWeights
         return kind(objective.to(group.device), machine, optimizer)

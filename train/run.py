@@ -14,9 +14,10 @@ from engine import model_folder
 from engine.fim_formats import DEEPSEEK_CODER
 from engine.model.config import TransformerConfig
 from engine.model.transformer import Transformer
-from engine.prompt import PromptSettings, read_settings
+from engine.prompt import PromptSettings, end_ids, read_settings
 from engine.tokenizer import Tokenizer
-from train.config import EvaluateConfig, ExtendContextConfig, InstructConfig, RunConfig, from_json
+from train.alignment.tasks import draw_tasks, read_tasks
+from train.config import AlignConfig, EvaluateConfig, ExtendContextConfig, InstructConfig, RunConfig, from_json
 from train.data.cut_holes import served_mode
 from train.data.document import SourceDocument
 from train.data.executor import open_executor
@@ -26,11 +27,13 @@ from train.errors import CorpusError, RecipeError, RunError
 from train.export import export
 from train.metrics import Metric
 from train.parallel import processes
+from train.stages.align import dialogue
 from train.stages.complete import complete
 from train.stages.evaluate import REPORT, evaluate
 from train.stages.extend_context import extend_context
-from train.stages.instruct import CHAT_TEMPLATE, END_OF_TURN, Conversation, instruct, read_conversations
+from train.stages.instruct import TEMPLATES, Conversation, Template, instruct, read_conversations
 from train.stages.instructions_from_source import draw_conversations
+from train.stages.practise import Practice, practise
 from train.stages.pretrain import pretrain, untrained
 from train.tokenizer import BulkTokenizer, train_tokenizer
 
@@ -45,6 +48,8 @@ class Run:
     pretrain/           metrics.jsonl, tensorboard/, checkpoints/, and model/ in fp32
     extend_context/     the same, and its longer rows/
     instruct/           the same, without rows
+    reward_model/       the same, and the pairs it learned from, where answers are rewarded by a model
+    align/              the same, and rollouts/
     model/              the model folder to serve: it completes code
     instruct_model/     the one that follows instructions
     evaluation/         report.txt, .json, .html, every answer, and completions.jsonl from the engine
@@ -55,6 +60,8 @@ class Run:
     folder: Path
     instructions: Path | None = None
     """Conversations for `instruct`; without them they are drawn from the sources' own docstrings."""
+    tasks: Path | None = None
+    """Tasks with tests for `align`; without them the sources' documented functions are asked for."""
     start_from: Path | None = None
     """A model folder whose tokenizer, shape and weights pretraining starts from, in place of a new network."""
 
@@ -107,12 +114,16 @@ class Run:
         shard = self._shard("rows", tokenizer, tell)
         stages = _Stages(run=self, tokenizer=tokenizer, tokenizer_json=tokenizer_json, tell=tell, on_step=on_step)
         base = stages.pretrain(self._network(tokenizer), shard)
-        if self.config.extend_context is not None:
-            base = stages.extend_context(base, self.config.extend_context)
+        extensions = {"extend_context": self.config.extend_context, "extend_further": self.config.extend_further}
+        for name, extension in extensions.items():
+            if extension is not None:
+                base = stages.extend_context(name, base, extension)
         stages.publish(base, self.model_folder)
         if self.config.instruct is not None:
-            chat = stages.instruct(base, self.config.instruct)
-            stages.publish(chat, self.folder / "instruct_model", end_marks=(END_OF_TURN,), template=CHAT_TEMPLATE)
+            chat, template = stages.instruct(base, self.config.instruct), TEMPLATES[self.config.instruct.template]
+            if self.config.align is not None:
+                chat = stages.align(chat, self.config.align, template)
+            stages.publish(chat, self.folder / "instruct_model", end_marks=(template.end,), template=template.jinja)
         if self.config.evaluate is not None:
             recipe = self.config.evaluate
             self._on_main(lambda: self._evaluate(recipe, tell))
@@ -221,6 +232,9 @@ class Run:
             max_position_embeddings=wanted.context_length,
             rope_theta=wanted.rope_theta,
             tie_word_embeddings=wanted.tie_word_embeddings,
+            latent_attention=wanted.latent_attention,
+            experts=wanted.experts,
+            initializer_range=wanted.initializer_range,
             bos_token_id=tokenizer.control_id(DEEPSEEK_CODER.begin_of_sequence or ""),
             eos_token_id=tokenizer.control_id(DEEPSEEK_CODER.end_marks[0]),
         )
@@ -242,16 +256,23 @@ class _Stages:
         def train(folder: Path) -> Transformer:
             self.tell(f"pretraining on {shard.rows.size:,} tokens")
             return pretrain(
-                network(), config.pretrain, config.machine, shard, folder, seed=config.data.seed, on_step=self.on_step
+                network(),
+                config.pretrain,
+                config.machine,
+                shard,
+                folder,
+                seed=config.data.seed,
+                document_end=self._document_end,
+                on_step=self.on_step,
             )
 
         return self._stage("pretrain", self.run.settings, train)
 
-    def extend_context(self, base: Path, recipe: ExtendContextConfig) -> Path:
+    def extend_context(self, name: str, base: Path, recipe: ExtendContextConfig) -> Path:
         config = self.run.config
 
         def train(folder: Path) -> Transformer:
-            shard = self.run._shard("extend_context/rows", self.tokenizer, self.tell, recipe.row_tokens)
+            shard = self.run._shard(f"{name}/rows", self.tokenizer, self.tell, recipe.row_tokens)
             self.tell(f"extending the context to {recipe.row_tokens:,} tokens")
             return extend_context(
                 self._read(base),
@@ -261,11 +282,12 @@ class _Stages:
                 shard,
                 folder,
                 seed=config.data.seed,
+                document_end=self._document_end,
                 on_step=self.on_step,
             )
 
         settings = dataclasses.replace(self.run.settings, context_length=recipe.row_tokens)
-        return self._stage("extend_context", settings, train)
+        return self._stage(name, settings, train)
 
     def instruct(self, base: Path, recipe: InstructConfig) -> Path:
         config = self.run.config
@@ -285,6 +307,29 @@ class _Stages:
             )
 
         return self._stage("instruct", self._settings(base), train)
+
+    def align(self, chat: Path, recipe: AlignConfig, template: Template) -> Path:
+        run = self.run
+        begin = model_folder.read_config(chat).bos_token_id
+
+        def train(folder: Path) -> Transformer:
+            return practise(
+                Practice(
+                    model=chat,
+                    tokenizer=self.tokenizer,
+                    dialogue=dialogue(template, self.tokenizer, begin),
+                    recipe=recipe,
+                    reward_recipe=run.config.reward_model,
+                    machine=run.config.machine,
+                    seed=run.config.data.seed,
+                ),
+                read_tasks(run.tasks) if run.tasks is not None else list(draw_tasks(run.documents)),
+                folder,
+                tell=self.tell,
+                on_step=self.on_step,
+            )
+
+        return self._stage("align", self._settings(chat), train)
 
     def publish(self, stage: Path, folder: Path, *, end_marks: Sequence[str] = (), template: str | None = None) -> None:
         """Write a stage's model in the precision it was trained in, ready to be served."""
@@ -322,6 +367,12 @@ class _Stages:
             end_marks=end_marks,
             chat_template=template,
         )
+
+    @property
+    def _document_end(self) -> int | None:
+        if self.run.config.data.document_masks == "none":
+            return None
+        return end_ids(self.run.settings.fim, self.tokenizer)[0]
 
     def _settings(self, folder: Path) -> PromptSettings:
         """Return how prompts are laid out for a stage's model: no longer than the rows it was trained on."""

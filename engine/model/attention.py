@@ -8,7 +8,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, *, scale: float | None = None) -> Tensor:
+def attend(
+    query: Tensor, key: Tensor, value: Tensor, *, scale: float | None = None, segments: Tensor | None = None
+) -> Tensor:
     """Attend causally, aligned at the end: the last query sees every key.
 
     Args:
@@ -16,10 +18,13 @@ def attend(query: Tensor, key: Tensor, value: Tensor, *, scale: float | None = N
         key: [B, kv_heads, S, head_dim] with S >= T; the S - T first positions are the past.
         value: [B, kv_heads, S, value_dim].
         scale: what products are multiplied by; None is 1 / √head_dim.
+        segments: [B, T], for T = S: a query sees only the keys whose number is its own. None: all before it.
 
     Returns:
         [B, heads, T, value_dim].
     """
+    if segments is not None:
+        return _attend_within(query, key, value, scale, segments)
     one_width = query.shape[-1] == value.shape[-1]  # flash-attn knows no other
     if one_width and query.is_cuda and query.dtype in (torch.float16, torch.bfloat16) and _flash_attn_installed():
         return _flash_attend(query, key, value, scale)
@@ -35,7 +40,9 @@ def attend(query: Tensor, key: Tensor, value: Tensor, *, scale: float | None = N
     return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale, enable_gqa=grouped)
 
 
-def attend_in_blocks(query: Tensor, key: Tensor, value: Tensor, *, scale: float | None = None) -> Tensor:
+def attend_in_blocks(
+    query: Tensor, key: Tensor, value: Tensor, *, scale: float | None = None, segments: Tensor | None = None
+) -> Tensor:
     """Attend causally as `attend` does where T = S, in plain products of blocks of queries with the keys before them.
 
     Compiled for a CPU, forward and backward together take less than half the time of torch's own kernel at the head
@@ -51,9 +58,11 @@ def attend_in_blocks(query: Tensor, key: Tensor, value: Tensor, *, scale: float 
         # All query heads of one key head are rows of one matrix.
         queries = scaled[:, :, :, start:end].reshape(batch * shared, -1, width)
         keys, values = (past[:, :, :end].reshape(batch * shared, end, -1) for past in (key, value))
-        scores = torch.bmm(queries, keys.transpose(1, 2)).view(batch * shared, heads // shared, end - start, end)
+        scores = torch.bmm(queries, keys.transpose(1, 2)).view(batch, heads, end - start, end)
         places = torch.arange(end, device=query.device)
         hidden = places > places[start:, None]
+        if segments is not None:
+            hidden = hidden | (segments[:, None, start:end, None] != segments[:, None, None, :end])
         weights = scores.float().masked_fill(hidden, float("-inf")).softmax(-1).to(query.dtype)
         mixed = torch.bmm(weights.view(batch * shared, -1, end), values)
         outputs.append(mixed.view(batch, heads, end - start, -1))
@@ -63,6 +72,16 @@ def attend_in_blocks(query: Tensor, key: Tensor, value: Tensor, *, scale: float 
 _SMALLEST_BLOCK = 128
 _MOST_BLOCKS = 8
 """Every block is compiled apart."""
+
+
+def _attend_within(query: Tensor, key: Tensor, value: Tensor, scale: float | None, segments: Tensor) -> Tensor:
+    if torch.compiler.is_compiling() and query.device.type == "cpu":
+        return attend_in_blocks(query, key, value, scale=scale, segments=segments)
+    length = query.shape[2]
+    past = torch.ones(length, length, dtype=torch.bool, device=query.device).tril()
+    mask = past & (segments[:, None, :, None] == segments[:, None, None, :])
+    grouped = query.shape[1] != key.shape[1]
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale, enable_gqa=grouped)
 
 
 @cache

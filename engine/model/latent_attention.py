@@ -44,25 +44,27 @@ class LatentAttention(nn.Module):
         )
         self.o_proj = nn.Linear(self.heads * shape.v_head_dim, hidden, bias=False)
 
-    def forward(self, states: Tensor, angles: tuple[Tensor, Tensor], cache: KeyValueCache | None) -> Tensor:
+    def forward(
+        self, states: Tensor, angles: tuple[Tensor, Tensor], cache: KeyValueCache | None, segments: Tensor | None
+    ) -> Tensor:
         """Map [B, T, hidden] to [B, T, hidden]."""
         query, rotary_query = self._queries(states, angles)
         kept = self._kept(states, angles)
         if cache is None:
-            return self.plain(query, rotary_query, kept)
+            return self.plain(query, rotary_query, kept, segments)
         kept, _ = cache.append(self.layer, kept, kept[..., :0])
         if query.shape[2] <= self._most_absorbed:
             return self.absorbed(query, rotary_query, kept)
         return self.plain(query, rotary_query, kept)
 
-    def plain(self, query: Tensor, rotary_query: Tensor, kept: Tensor) -> Tensor:
-        """Attend with keys and values made of latents; shapes as for `absorbed`."""
+    def plain(self, query: Tensor, rotary_query: Tensor, kept: Tensor, segments: Tensor | None = None) -> Tensor:
+        """Attend with keys and values made of latents; shapes as for `absorbed`, segments [B, T] as for `attend`."""
         shape = self.shape
         latents, rotary_key = torch.split(kept, [shape.kv_lora_rank, shape.qk_rope_head_dim], dim=-1)
         made = self._by_head(self.kv_b_proj(latents[:, 0]))
         key, value = torch.split(made, [shape.qk_nope_head_dim, shape.v_head_dim], dim=-1)
         key = torch.cat((key, rotary_key.expand(-1, self.heads, -1, -1)), dim=-1)
-        mixed = attend(torch.cat((query, rotary_query), dim=-1), key, value, scale=self.scale)
+        mixed = attend(torch.cat((query, rotary_query), dim=-1), key, value, scale=self.scale, segments=segments)
         output: Tensor = self.o_proj(mixed.transpose(1, 2).flatten(2))
         return output
 

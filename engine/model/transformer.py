@@ -34,7 +34,9 @@ class Attention(nn.Module):
         self.v_proj = nn.Linear(config.hidden_size, shared, bias=config.query_key_value_bias)
         self.o_proj = nn.Linear(queries, config.hidden_size, bias=False)
 
-    def forward(self, states: Tensor, angles: tuple[Tensor, Tensor], cache: KeyValueCache | None) -> Tensor:
+    def forward(
+        self, states: Tensor, angles: tuple[Tensor, Tensor], cache: KeyValueCache | None, segments: Tensor | None
+    ) -> Tensor:
         """Map [B, T, hidden] to [B, T, hidden]."""
         batch, length, _ = states.shape
         split = (batch, length, -1, self.config.head_dim)
@@ -43,7 +45,7 @@ class Attention(nn.Module):
         value = self.v_proj(states).view(split).transpose(1, 2)
         if cache is not None:
             key, value = cache.append(self.layer, key, value)
-        mixed = attend(query, key, value).transpose(1, 2).reshape(batch, length, -1)
+        mixed = attend(query, key, value, segments=segments).transpose(1, 2).reshape(batch, length, -1)
         output: Tensor = self.o_proj(mixed)
         return output
 
@@ -59,11 +61,16 @@ class Block(nn.Module):
         self.mlp = SwiGLU(config.hidden_size, config.intermediate_size)
 
     def forward(
-        self, states: Tensor, angles: tuple[Tensor, Tensor], cache: KeyValueCache | None, balance: Balance | None
+        self,
+        states: Tensor,
+        angles: tuple[Tensor, Tensor],
+        cache: KeyValueCache | None,
+        balance: Balance | None,
+        segments: Tensor | None,
     ) -> tuple[Tensor, Routing | None]:
         """Map [B, T, hidden] to [B, T, hidden]; there is nothing to balance."""
         del balance
-        states = states + self.self_attn(self.input_layernorm(states), angles, cache)
+        states = states + self.self_attn(self.input_layernorm(states), angles, cache, segments)
         return states + self.mlp(self.post_attention_layernorm(states)), None
 
 
@@ -82,10 +89,15 @@ class LatentBlock(nn.Module):
             self.mlp = SwiGLU(config.hidden_size, config.intermediate_size)
 
     def forward(
-        self, states: Tensor, angles: tuple[Tensor, Tensor], cache: KeyValueCache | None, balance: Balance | None
+        self,
+        states: Tensor,
+        angles: tuple[Tensor, Tensor],
+        cache: KeyValueCache | None,
+        balance: Balance | None,
+        segments: Tensor | None,
     ) -> tuple[Tensor, Routing | None]:
         """Map [B, T, hidden] to [B, T, hidden]; with `balance`, a layer with experts also tells how it routed."""
-        states = states + self.self_attn(self.input_layernorm(states), angles, cache)
+        states = states + self.self_attn(self.input_layernorm(states), angles, cache, segments)
         normal = self.post_attention_layernorm(states)
         if isinstance(self.mlp, SwiGLU):
             return states + self.mlp(normal), None
@@ -156,24 +168,31 @@ class Transformer(nn.Module):
         """Return the bytes that `new_cache(capacity)` would allocate."""
         return self.config.cache_numbers_per_token * capacity * self.embed_tokens.weight.element_size()
 
-    def hidden_states(self, ids: Tensor, cache: KeyValueCache | None = None) -> Tensor:
-        """Map ids [B, T] to the normalised states [B, T, hidden] that the head reads."""
-        states, _ = self._through_layers(ids, cache, None)
+    def hidden_states(
+        self, ids: Tensor, cache: KeyValueCache | None = None, *, segments: Tensor | None = None
+    ) -> Tensor:
+        """Map ids [B, T] to the normalised states [B, T, hidden] that the head reads.
+
+        With `segments` [B, T], for training without a cache, a token sees only those before it with its own number.
+        """
+        states, _ = self._through_layers(ids, cache, None, segments)
         return states
 
-    def states_and_routing(self, ids: Tensor, settings: BalanceSettings) -> tuple[Tensor, Routing | None]:
+    def states_and_routing(
+        self, ids: Tensor, settings: BalanceSettings, *, segments: Tensor | None = None
+    ) -> tuple[Tensor, Routing | None]:
         """Map ids [B, T], each row one sequence, as in training: `hidden_states`, and how all layers routed them.
 
         Tokens are dropped where the settings say so. The routing is None for a network without experts.
         """
-        states, told = self._through_layers(ids, None, Balance.of(settings, ids))
+        states, told = self._through_layers(ids, None, Balance.of(settings, ids), segments)
         if not told:
             return states, None
         losses, counts, dropped = zip(*told, strict=True)
         return states, Routing(torch.stack(losses).sum(), torch.stack(counts), torch.stack(dropped))
 
     def _through_layers(
-        self, ids: Tensor, cache: KeyValueCache | None, balance: Balance | None
+        self, ids: Tensor, cache: KeyValueCache | None, balance: Balance | None, segments: Tensor | None
     ) -> tuple[Tensor, list[Routing]]:
         start = 0 if cache is None else cache.length
         positions = torch.arange(start, start + ids.shape[1], device=ids.device)
@@ -182,7 +201,7 @@ class Transformer(nn.Module):
         angles = (cosines.to(states.dtype), sines.to(states.dtype))
         told = []
         for block in self.layers:
-            states, routing = block(states, angles, cache, balance)
+            states, routing = block(states, angles, cache, balance, segments)
             if routing is not None:
                 told.append(routing)
         if cache is not None:

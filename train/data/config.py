@@ -28,6 +28,8 @@ class DataConfig:
     """Characters; a random span is no longer."""
     row_tokens: int
     """Length of a training row."""
+    document_masks: Literal["none", "documents"] = "none"
+    """`documents`: a token sees only those of its own sample in the row; `none`: all that stand before it."""
     tokens: int
     """Stop collecting rows at this many tokens."""
     largest_repository: int

@@ -17,6 +17,8 @@ from train.stages.pretrain import RowBatches, pretrain_schedule
 
 def extended(config: TransformerConfig, recipe: ExtendContextConfig) -> TransformerConfig:
     """Return the shape that reads `recipe.row_tokens` tokens: same weights, other angles."""
+    if recipe.yarn is not None:
+        return dataclasses.replace(config, yarn=recipe.yarn, max_position_embeddings=recipe.row_tokens)
     return dataclasses.replace(
         config,
         rope_theta=recipe.rope_theta,
@@ -34,6 +36,7 @@ def extend_context(
     folder: Path,
     *,
     seed: int,
+    document_end: int | None = None,
     on_step: Callable[[Metric], None],
 ) -> Transformer:
     """Train on rows of the new length, at the rate that pretraining ended with.
@@ -46,6 +49,7 @@ def extend_context(
         shard: rows of `recipe.row_tokens` tokens.
         folder: gets metrics and checkpoints.
         seed: of the order of rows.
+        document_end: see `RowBatches`.
         on_step: told of every step.
 
     Raises:
@@ -57,6 +61,7 @@ def extend_context(
         held_out_rows=recipe.held_out_rows,
         steps=recipe.steps,
         seed=seed,
+        document_end=document_end,
     )
     settings = LoopSettings(
         schedule=Schedule(
@@ -67,6 +72,7 @@ def extend_context(
         ),
         machine=machine,
         spike_sigmas=pretraining.spike_sigmas,
+        balance=pretraining.balance,
     )
     return train(_with_config(network, extended(network.config, recipe)), batches, settings, folder, on_step=on_step)
 

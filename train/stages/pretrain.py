@@ -1,7 +1,7 @@
 """Pretraining: rows of next-token text and fill-in-the-middle samples in, weights out."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from train.errors import RunError
 from train.loop import Batch, LoopSettings, shuffled, train
 from train.metrics import Metric
 from train.optimizer import OptimizerSettings
+from train.parallel import IGNORED
 from train.schedule import Schedule
 
 
@@ -28,6 +29,8 @@ class RowBatches:
     held_out_rows: int
     steps: int
     seed: int
+    document_end: int | None = None
+    """The id that ends a sample: samples of one row do not see each other. None: they do."""
 
     @property
     def tokens_per_step(self) -> int:
@@ -38,13 +41,17 @@ class RowBatches:
         """See `Batches`."""
         positions = np.arange(step * self.batch_rows, (step + 1) * self.batch_rows)
         chosen = np.array([self._row(int(position)) for position in positions])
-        return next_token_batch(self.shard.rows[np.sort(chosen)])
+        return self._next_tokens(self.shard.rows[np.sort(chosen)])
 
     def held_out(self) -> Sequence[Batch]:
         """See `Batches`; whole batches only, where there is one."""
         rows = self.shard.rows[self._training_rows :]
         whole = len(rows) - len(rows) % self.batch_rows
-        return [next_token_batch(rows[start : start + self.batch_rows]) for start in range(0, whole, self.batch_rows)]
+        return [self._next_tokens(rows[start : start + self.batch_rows]) for start in range(0, whole, self.batch_rows)]
+
+    def _next_tokens(self, rows: NDArray[np.integer]) -> Batch:
+        batch = next_token_batch(rows)
+        return batch if self.document_end is None else apart(batch, self.document_end)
 
     def _row(self, position: int) -> int:
         one_pass, place = divmod(position, self._pass_rows)
@@ -69,6 +76,7 @@ def pretrain(
     folder: Path,
     *,
     seed: int,
+    document_end: int | None = None,
     on_step: Callable[[Metric], None],
 ) -> Transformer:
     """Train `network`, or go on from the newest checkpoint in `folder`, until `recipe.tokens` are read.
@@ -76,7 +84,7 @@ def pretrain(
     Raises:
         RunError: the shard is too small; and whatever `train.loop.train` raises.
     """
-    batches = row_batches(shard, recipe, seed=seed)
+    batches = row_batches(shard, recipe, seed=seed, document_end=document_end)
     settings = LoopSettings(
         schedule=pretrain_schedule(recipe, batches.steps),
         optimizer=OptimizerSettings(
@@ -84,6 +92,7 @@ def pretrain(
         ),
         machine=machine,
         spike_sigmas=recipe.spike_sigmas,
+        balance=recipe.balance,
     )
     return train(network, batches, settings, folder, on_step=on_step)
 
@@ -121,7 +130,7 @@ def pretrain_steps(recipe: PretrainConfig, *, rows: int, row_tokens: int) -> int
     return round(recipe.tokens / (recipe.batch_rows * row_tokens)) if recipe.tokens else count // recipe.batch_rows
 
 
-def row_batches(shard: Shard, recipe: PretrainConfig, *, seed: int) -> RowBatches:
+def row_batches(shard: Shard, recipe: PretrainConfig, *, seed: int, document_end: int | None = None) -> RowBatches:
     """Return the batches of a pretraining stage.
 
     Raises:
@@ -134,6 +143,7 @@ def row_batches(shard: Shard, recipe: PretrainConfig, *, seed: int) -> RowBatche
         held_out_rows=recipe.held_out_rows,
         steps=pretrain_steps(recipe, rows=rows, row_tokens=row_tokens),
         seed=seed,
+        document_end=document_end,
     )
 
 
@@ -141,3 +151,14 @@ def next_token_batch(rows: NDArray[np.integer]) -> Batch:
     """Turn rows of ids [B, T + 1] into inputs and targets; every section of a sample counts (FIM paper, 4.1)."""
     ids = rows.astype(np.int64)
     return Batch(ids=ids[:, :-1], targets=ids[:, 1:])
+
+
+def apart(batch: Batch, document_end: int) -> Batch:
+    """Number the samples of each row, so that none sees another, and ask none for the next one's first token.
+
+    A row that begins inside a sample begins with number 0. Positions go on through the row: rotary attention knows
+    distances alone.
+    """
+    ends = batch.ids == document_end
+    segments = np.cumsum(ends, axis=1) - ends  # the end mark belongs to what it ends
+    return replace(batch, targets=np.where(ends, IGNORED, batch.targets), columns=(segments,))

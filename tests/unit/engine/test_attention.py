@@ -1,7 +1,10 @@
 """Attention in blocks, which training compiles for a CPU, beside torch's own: the same values and gradients."""
 
+from collections.abc import Callable, Sequence
+
 import pytest
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from engine.model.attention import attend, attend_in_blocks
@@ -39,3 +42,18 @@ def test_bf16_stays_as_close_to_fp32_as_rounded_scores_allow() -> None:
     exact = attend(query, key, value)
     rounded = attend_in_blocks(query.bfloat16(), key.bfloat16(), value.bfloat16())
     torch.testing.assert_close(rounded.float(), exact, rtol=0, atol=3e-2)
+
+
+@pytest.mark.parametrize("attention", [attend, attend_in_blocks])
+@pytest.mark.parametrize("lengths", [(5, 11, 1, 3), (150, 7, 143), (20,)])
+def test_segments_attend_as_if_each_stood_alone(attention: Callable[..., Tensor], lengths: Sequence[int]) -> None:
+    generator = torch.Generator().manual_seed(2)
+    inputs = [torch.randn(2, heads, sum(lengths), 8, generator=generator, requires_grad=True) for heads in (4, 2, 2)]
+    segments = torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths)).expand(2, -1)
+    alone = zip(*(states.split(lengths, dim=2) for states in inputs), strict=True)
+    wanted = torch.cat([F.scaled_dot_product_attention(*one, is_causal=True, enable_gqa=True) for one in alone], 2)
+    found = attention(*inputs, segments=segments)
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5)
+    upstream = torch.randn(wanted.shape, generator=generator)
+    gradients = (torch.autograd.grad(output, inputs, upstream) for output in (found, wanted))
+    torch.testing.assert_close(*gradients, rtol=0, atol=2e-5)

@@ -13,6 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
 from transformers import LlamaForCausalLM
 
 from engine.fim_formats import DEEPSEEK_CODER
@@ -27,9 +30,9 @@ from train.data.shards import Shard
 from train.errors import RunError
 from train.loop import CHECKPOINTS
 from train.metrics import Metric
-from train.parallel import Objective, summed_loss, summed_loss_in_pieces
+from train.parallel import IGNORED, Objective, summed_loss, summed_loss_in_pieces
 from train.run import Run
-from train.stages.pretrain import pretrain, row_batches, untrained
+from train.stages.pretrain import apart, next_token_batch, pretrain, row_batches, untrained
 from train.tokenizer import train_tokenizer
 
 
@@ -223,6 +226,72 @@ def test_every_pass_reads_each_row_once_in_an_order_of_its_own() -> None:
         assert len(one_pass) == 12
         assert not (Counter(one_pass) - Counter(shard_rows))
     assert passes[0] != passes[1] != passes[2]
+
+
+DOCUMENTS = st.lists(st.lists(st.integers(1, 60), max_size=9), min_size=1, max_size=12)
+END = 0
+
+
+def _rows(documents: list[list[int]], row_tokens: int) -> NDArray[np.int64]:
+    """Lay documents out, each with its end mark, and cut the whole into rows; the last is filled up with end marks."""
+    flat = [token for document in documents for token in (*document, END)]
+    flat += [END] * (-len(flat) % row_tokens)
+    return np.array(flat, np.int64).reshape(-1, row_tokens)
+
+
+@given(DOCUMENTS, st.integers(2, 16))
+@settings(max_examples=300, deadline=None)
+def test_document_masks_lose_no_token_and_repeat_none(documents: list[list[int]], row_tokens: int) -> None:
+    batch = next_token_batch(_rows(documents, row_tokens))
+    masked = apart(batch, END)
+    (segments,) = masked.columns
+    assert (masked.ids == batch.ids).all()
+    for ids, targets, numbers, wanted in zip(masked.ids, masked.targets, segments, batch.targets, strict=True):
+        ends = np.flatnonzero(ids == END)
+        assert (targets[ends] == IGNORED).all()
+        assert (np.delete(targets, ends) == np.delete(wanted, ends)).all()
+        pieces = np.split(ids, ends + 1)
+        assert [len(piece) for piece in pieces if len(piece)] == np.bincount(numbers.astype(int)).tolist()
+
+
+def test_the_loss_under_document_masks_is_that_of_the_documents_alone() -> None:
+    network = untrained(TINY, seed=2)
+    objective = Objective(network, summed_loss)
+    chance = np.random.default_rng(3)
+    documents = [chance.integers(1, 60, size=length).tolist() for length in (5, 1, 12, 0, 7, 9)]
+    rows = _rows(documents, sum(map(len, documents)) + len(documents))
+    masked = apart(next_token_batch(rows), END)
+    found = objective(*(torch.from_numpy(array) for array in (masked.ids, masked.targets, *masked.columns)))
+    wanted = 0.0
+    for document in documents:
+        one = torch.tensor([[*document, END]])
+        if document:
+            wanted += objective(one[:, :-1], one[:, 1:]).item()
+    assert found.item() == pytest.approx(wanted, rel=1e-5)
+    unmasked = objective(torch.from_numpy(masked.ids), torch.from_numpy(masked.targets))
+    assert found.item() != pytest.approx(unmasked.item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("case", ["bfloat16", "checkpointing", "micro-batches"])
+def test_document_masks_reach_the_network_on_every_machine(case: str, tmp_path: Path) -> None:
+    machine = {
+        "bfloat16": _machine(precision="bfloat16"),
+        "checkpointing": _machine(gradient_checkpointing=True),
+        "micro-batches": _machine(micro_batch_tokens=24),
+    }[case]
+    losses = []
+    for name, end in (("masked", 5), ("plain", None)):
+        options = {"seed": 1, "document_end": end, "on_step": lambda metric: None}
+        pretrain(untrained(TINY, seed=1), _recipe(), machine, _shard(24), tmp_path / name, **options)
+        losses.append(_losses(tmp_path / name))
+    reference = _recipe()
+    batches = row_batches(_shard(24), reference, seed=1, document_end=5)
+    first = batches.batch(0)
+    objective = Objective(untrained(TINY, seed=1), summed_loss)
+    counted = (first.targets != IGNORED).sum()
+    exact = objective(*map(torch.from_numpy, (first.ids, first.targets, *first.columns))).item() / counted
+    assert losses[0][0] == pytest.approx(exact, rel=2e-2 if case == "bfloat16" else 1e-5)
+    assert losses[0] != losses[1]
 
 
 def test_a_folder_belongs_to_one_run(tmp_path: Path) -> None:
