@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import islice
 
 from tree_sitter import Parser
 
@@ -40,6 +41,10 @@ SnippetFinder = Callable[[SourceDocument, Hole], Sequence[Snippet]]
 """What serving would put in front of a hole; see `train.data.repository_snippets`."""
 
 
+WINDOW = 4096
+"""Samples that wait for their snippets together: each repository is opened once for all of them."""
+
+
 def no_snippets(_document: SourceDocument, _hole: Hole) -> Sequence[Snippet]:
     """Find nothing: fill-in-the-middle within the file alone."""
     return ()
@@ -58,24 +63,52 @@ def cut_holes(
     the end mark behind the last (section 2.2). A document with holes gives as many samples as its text would fill
     rows, each with a hole of its own and fitted to a row exactly as the server fits a prompt.
     """
-    cutter = _Cutter(config, settings, tokenizer, find_snippets)
-    for sample in samples_of(documents):
-        yield from cutter.pieces(sample) if config.fim_level == "context" else cutter.whole(sample)
+    cutter = _Cutter(config, settings, tokenizer)
+    cut = (
+        piece
+        for sample in samples_of(documents)
+        for piece in (cutter.pieces(sample) if config.fim_level == "context" else cutter.whole(sample))
+    )
+    # Nothing is looked up without snippets, so nothing needs to wait.
+    window = 1 if find_snippets is no_snippets else WINDOW
+    while pieces := list(islice(cut, window)):
+        yield from _filled(pieces, cutter, find_snippets)
+
+
+def _filled(pieces: Sequence["Sample | _Cut"], cutter: "_Cutter", find_snippets: SnippetFinder) -> Iterator[Sample]:
+    """Lay out the samples with holes, in their order; their snippets are found one repository after the other."""
+    cuts = [(place, piece) for place, piece in enumerate(pieces) if isinstance(piece, _Cut)]
+    found: dict[int, Sequence[Snippet]] = {}
+    for place, cut in sorted(cuts, key=lambda item: item[1].document.repository):
+        found[place] = find_snippets(cut.document, cut.hole)
+    for place, piece in enumerate(pieces):
+        sample = cutter.lay_out(piece, found.pop(place)) if isinstance(piece, _Cut) else piece
+        if sample is not None:
+            yield sample
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Cut:
+    """A hole that waits for its snippets."""
+
+    document: SourceDocument
+    hole: Hole
+    mode: PromptMode
+    budget: int
+    otherwise: Sample | None
+    """What stands in its place if it does not fit into a row."""
 
 
 class _Cutter:
-    def __init__(
-        self, config: DataConfig, settings: PromptSettings, tokenizer: Tokenizer, find_snippets: SnippetFinder
-    ) -> None:
+    def __init__(self, config: DataConfig, settings: PromptSettings, tokenizer: Tokenizer) -> None:
         self._config = config
         self._settings = settings
         self._tokenizer = tokenizer
-        self._find_snippets = find_snippets
         self._chance = random.Random(config.seed)
         self._end = end_ids(settings.fim, tokenizer)[0]
         self._room = config.row_tokens
 
-    def whole(self, documents: Sequence[SourceDocument]) -> Iterator[Sample]:
+    def whole(self, documents: Sequence[SourceDocument]) -> Iterator[Sample | _Cut]:
         """Decide document by document, before packing (section 3.1.2)."""
         text: list[int] = []
         for document in documents:
@@ -84,13 +117,11 @@ class _Cutter:
                 text += plain
                 continue
             for _ in range(-(-len(plain) // self._config.row_tokens)):
-                sample = self._with_hole(document)
-                if sample is not None:
-                    yield sample
+                yield self._cut(document, self._config.row_tokens, None)
         if text:
             yield Sample(ids=[*text, self._end], divisible=True)
 
-    def pieces(self, documents: Sequence[SourceDocument]) -> Iterator[Sample]:
+    def pieces(self, documents: Sequence[SourceDocument]) -> Iterator[Sample | _Cut]:
         """Decide piece by piece of what packing alone would make: context-level FIM (Bavarian et al., section 3.1).
 
         A piece with a hole is a sample of its own, and packing places it whole, so nothing is trimmed as there.
@@ -104,7 +135,7 @@ class _Cutter:
                 self._room = self._room - len(piece) or self._config.row_tokens
                 yield self._piece(document, piece) or Sample(ids=piece, divisible=True)
 
-    def _piece(self, document: SourceDocument, piece: list[int]) -> Sample | None:
+    def _piece(self, document: SourceDocument, piece: list[int]) -> _Cut | None:
         if self._chance.random() >= self._config.fim_rate:
             return None
         text = b"".join(map(self._tokenizer.token_bytes, piece)).decode("utf-8", errors="replace")
@@ -119,23 +150,28 @@ class _Cutter:
             comment=document.comment,
             text=text,
         )
-        sample = self._with_hole(changed, budget=self._config.row_tokens * 2)
-        return sample if sample is not None and len(sample.ids) <= self._config.row_tokens else None
+        return self._cut(changed, self._config.row_tokens * 2, Sample(ids=piece, divisible=True))
 
-    def _with_hole(self, document: SourceDocument, budget: int = 0) -> Sample | None:
-        """Cut one hole; None when its middle leaves too little of the row for what is around it."""
+    def _cut(self, document: SourceDocument, budget: int, otherwise: Sample | None) -> _Cut:
         hole = choose_hole(document, self._config, self._chance)
+        return _Cut(document=document, hole=hole, mode=self._mode(), budget=budget, otherwise=otherwise)
+
+    def lay_out(self, cut: _Cut, snippets: Sequence[Snippet]) -> Sample | None:
+        """Return the sample; `cut.otherwise` when its middle leaves too little of the row for what is around it."""
+        document, hole = cut.document, cut.hole
         parts = PromptParts(
             path=document.path,
             comment=document.comment,
             prefix=document.text[: hole.start],
             suffix=document.text[hole.end :],
-            snippets=self._find_snippets(document, hole),
+            snippets=snippets,
         )
-        settings = replace(self._settings, mode=self._mode())
+        settings = replace(self._settings, mode=cut.mode)
         middle = document.text[hole.start : hole.end]
-        ids = training_ids(parts, middle, settings, self._tokenizer, budget=budget or self._config.row_tokens)
-        return None if ids is None else Sample(ids=ids, divisible=False)
+        ids = training_ids(parts, middle, settings, self._tokenizer, budget=cut.budget)
+        if ids is None or len(ids) > self._config.row_tokens:
+            return cut.otherwise
+        return Sample(ids=ids, divisible=False)
 
     def _mode(self) -> PromptMode:
         if self._config.fim_order == "joint":

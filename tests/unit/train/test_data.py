@@ -2,6 +2,7 @@
 
 import dataclasses
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from engine.fim_formats import DEEPSEEK_CODER
 from engine.prompt import PromptSettings, path_header
 from engine.tokenizer import Tokenizer
 from repo_context.repository import Repository
-from repo_context.snippet import Cursor
+from repo_context.snippet import Cursor, Snippet
 from train.config import DataConfig, load
 from train.data.cut_holes import Hole, Sample, choose_hole, cut_holes
 from train.data.document import SourceDocument
@@ -236,3 +237,18 @@ def test_a_shard_that_was_not_finished_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "rows.bin").write_bytes(b"\0" * 64)
     with pytest.raises(RunError, match="delete the folder"):
         read_shard(tmp_path)
+
+
+def test_snippets_are_found_one_repository_after_the_other_and_samples_keep_their_order() -> None:
+    documents = [_document(f"x = {i}\n", repository=f"r{i % 3}", path=f"f{i}.py") for i in range(12)]
+    asked: list[str] = []
+
+    def finder(document: SourceDocument, _hole: Hole) -> Sequence[Snippet]:
+        asked.append(document.repository)
+        path = f"of_{document.path}"
+        return [Snippet(path=path, comment="#", text="y = 1\n", start_line=0, end_line=1, score=1.0, reason="test")]
+
+    samples = list(cut_holes(documents, _with(CONFIG, fim_rate=1.0), SETTINGS, TOKENIZER, finder))
+    assert asked == sorted(asked)
+    for document, sample in zip(documents, samples, strict=True):
+        assert f"#of_{document.path}\ny = 1\n" in TOKENIZER.decode(sample.ids)
