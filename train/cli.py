@@ -62,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
         "--from", dest="start_from", metavar="MODEL", help="start with this model's tokenizer, shape and weights"
     )
     run.add_argument("--instructions", type=Path, help="JSON lines for `instruct` (default: the sources' docstrings)")
+    run.add_argument("--tasks", type=Path, help="JSON lines with tests for `align` (default: the sources' examples)")
     run.add_argument("--set", action="append", default=[], metavar="SECTION.FIELD=VALUE", dest="overrides")
     run.set_defaults(verb=_run)
     mixture = verbs.add_parser("mixture", help="fit how a model is mixed with the n-gram cache")
@@ -137,7 +138,7 @@ def _run(arguments: argparse.Namespace) -> int:
     output = arguments.output or Path("runs") / Path(arguments.recipe).stem
     start = None if arguments.start_from is None else resolve(arguments.start_from)
     config = load(arguments.recipe, arguments.overrides)
-    run = Run(config, sources, output, instructions=arguments.instructions, start_from=start)
+    run = Run(config, sources, output, instructions=arguments.instructions, tasks=arguments.tasks, start_from=start)
     with _progress() as (tell, show):
         folder = run.execute(tell, show)
     print(folder)

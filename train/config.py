@@ -11,6 +11,8 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
+from engine.model.balance import BalanceSettings
+from engine.model.config import ExpertsConfig, LatentAttentionConfig, YarnConfig
 from train.data.config import CleanConfig, DataConfig
 from train.errors import RecipeError
 
@@ -45,6 +47,12 @@ class ModelConfig:
     rope_theta: float
     tie_word_embeddings: bool
     """One matrix embeds tokens and scores them; the DeepSeek-Coder sizes have two."""
+    latent_attention: LatentAttentionConfig | None = None
+    """DeepSeek-V2's attention, whose heads are `qk_nope_head_dim` + `qk_rope_head_dim` wide."""
+    experts: ExpertsConfig | None = None
+    """DeepSeek-V2's experts."""
+    initializer_range: float = 0.02
+    """Standard deviation of the untrained weights."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +97,8 @@ class PretrainConfig:
     """A step whose loss lies this many standard deviations above the recent mean is skipped; 0: never."""
     held_out_rows: int
     """Rows kept back to measure the held-out loss."""
+    balance: BalanceSettings | None = None
+    """What pulls experts towards equal work; also while the context is extended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +114,8 @@ class ExtendContextConfig:
     batch_rows: int
     steps: int
     held_out_rows: int
+    yarn: YarnConfig | None = None
+    """Stretches positions by parts in place of `rope_theta` and `rope_factor`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +130,8 @@ class InstructConfig:
     """Longer conversations lose their end."""
     passes: int
     """Times that every conversation is read."""
+    template: Literal["deepseek-coder", "deepseek-coder-v2"] = "deepseek-coder"
+    """How a conversation is laid out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,6 +238,8 @@ class RunConfig:
     pretrain: PretrainConfig
     extend_context: ExtendContextConfig | None
     """A recipe without this section keeps the context it was pretrained with."""
+    extend_further: ExtendContextConfig | None = None
+    """A second extension after the first."""
     instruct: InstructConfig | None
     """A recipe without this section makes a base model only."""
     reward_model: RewardModelConfig | None = None

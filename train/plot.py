@@ -12,8 +12,13 @@ from train.metrics import METRICS, read_metrics
 
 Lines = list[dict[str, Any]]
 
-_STAGES = ("pretrain", "extend_context", "instruct")
+_STAGES = ("pretrain", "extend_context", "extend_further", "instruct", "reward_model", "align")
 _PANELS = ("loss, nats per token", "learning rate", "gradient norm", "tokens per second")
+_FIGURES = {
+    "tokens of an expert over the mean": ("expert_load_max", "expert_load_min"),
+    "answers": ("reward", "solved", "compiles"),
+}
+"""Panels of what only some stages tell, and the fields in them."""
 _INK, _FAINT, _MARK = "#1f4e79", "#b8cce0", "#c0392b"
 
 
@@ -62,8 +67,9 @@ def _draw(stages: dict[str, Lines]) -> Any:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise RunError("drawing needs matplotlib: pip install 'midfill[train]'") from error
-    figure = Figure(figsize=(14, 3.2 * len(stages)), layout="constrained")
-    grid = figure.subplots(len(stages), len(_PANELS), squeeze=False)
+    columns = len(_PANELS) + max(len(_told(lines)) for lines in stages.values())
+    figure = Figure(figsize=(3.5 * columns, 3.2 * len(stages)), layout="constrained")
+    grid = figure.subplots(len(stages), columns, squeeze=False)
     for (name, lines), row in zip(stages.items(), grid, strict=True):
         steps = [line["step"] for line in lines]
         losses = [line["loss"] for line in lines]
@@ -76,7 +82,12 @@ def _draw(stages: dict[str, Lines]) -> Any:
         row[1].plot(steps, [line["learning_rate"] for line in lines], color=_INK)
         row[2].plot(steps, [line["gradient_norm"] for line in lines], color=_INK, linewidth=0.8)
         row[3].plot(steps, [line["tokens_per_second"] for line in lines], color=_INK)
-        for panel, title in zip(row, _PANELS, strict=True):
+        told = _told(lines)
+        for panel, fields in zip(row[len(_PANELS) :], told.values(), strict=False):
+            _draw_figures(panel, lines, fields)
+        for panel in row[len(_PANELS) + len(told) :]:
+            panel.set_visible(False)
+        for panel, title in zip(row, (*_PANELS, *told), strict=False):
             panel.set_title(f"{name}: {title}", fontsize=9)
             panel.set_xlabel("step", fontsize=8)
             panel.tick_params(labelsize=8)
@@ -84,6 +95,18 @@ def _draw(stages: dict[str, Lines]) -> Any:
             panel.spines[["top", "right"]].set_visible(False)
             panel.margins(x=0.02)
     return figure
+
+
+def _told(lines: Lines) -> dict[str, tuple[str, ...]]:
+    """Return the further panels that a stage's lines fill."""
+    return {title: fields for title, fields in _FIGURES.items() if fields[0] in lines[-1]}
+
+
+def _draw_figures(panel: Any, lines: Lines, fields: Sequence[str]) -> None:
+    for field, color in zip(fields, (_INK, _MARK, _FAINT), strict=False):
+        pairs = [(line["step"], line[field]) for line in lines if field in line]
+        panel.plot(*zip(*pairs, strict=True), color=color, linewidth=1, label=field.replace("_", " "))
+    panel.legend(frameon=False, fontsize=8)
 
 
 def _page(title: str, stages: dict[str, Lines], vectors: str) -> str:

@@ -30,6 +30,7 @@ from train.optimizer import OptimizerSettings
 from train.parallel import IGNORED, processes
 from train.rewards import Answer, Rewards, Scored
 from train.schedule import Schedule
+from train.stages.instruct import Template
 
 _ROUND = 64
 """Rows are padded to a multiple of this many tokens, so that a compiled step meets few shapes."""
@@ -43,6 +44,19 @@ class Dialogue:
     """Gives the ids of a request, up to where the answer begins."""
     end: int
     """The token that ends an answer."""
+
+
+def dialogue(template: Template, tokenizer: Tokenizer, begin: int | None) -> Dialogue:
+    """Return how a model that was tuned with `template` is asked.
+
+    Raises:
+        CorpusError: the tokenizer does not know the mark that ends an answer.
+    """
+    end = tokenizer.control_id(template.end)
+    if end is None:
+        raise CorpusError(f"the tokenizer has no {template.end}; the model needs it to end an answer")
+    first = [] if begin is None else [begin]
+    return Dialogue(prompt=lambda request: [*first, *tokenizer.encode(template.prompt(request))], end=end)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from engine.fim_formats import DEEPSEEK_CODER
 from engine.model.transformer import Transformer
 from engine.tokenizer import Tokenizer
 from train.config import InstructConfig, MachineConfig
@@ -25,6 +26,7 @@ SYSTEM = (
 )
 """Byte for byte that of the released fine-tuning script."""
 END_OF_TURN = "<|EOT|>"
+END_OF_TEXT = DEEPSEEK_CODER.end_marks[0]
 
 CHAT_TEMPLATE = (
     "{{ bos_token or '' }}"
@@ -79,6 +81,56 @@ def prompt_of(instruction: str, *, system: str = SYSTEM) -> str:
     return f"{system}### Instruction:\n{instruction.strip()}\n### Response:\n"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Template:
+    """How conversations are laid out for a family of models."""
+
+    jinja: str
+    """The same for servers that speak chat."""
+    end: str
+    """The mark that ends an answer."""
+    lead: str
+    """In front of a first question, without a system text of its own."""
+    asked: str
+    """Around a question."""
+    answered: str
+    """Around an answer, up to the mark."""
+
+    def prompt(self, instruction: str, *, lead: str | None = None) -> str:
+        """Return what stands in front of an answer, behind the mark that begins a sequence or ends a turn."""
+        return (self.lead if lead is None else lead) + self.asked.format(instruction.strip())
+
+    def answer(self, output: str) -> str:
+        """Return an answer up to its end mark."""
+        return self.answered.format(output)
+
+
+TEMPLATES = {
+    "deepseek-coder": Template(
+        jinja=CHAT_TEMPLATE,
+        end=END_OF_TURN,
+        lead=SYSTEM,
+        asked="### Instruction:\n{}\n### Response:\n",
+        answered="{}\n",
+    ),
+    # No space behind the last "Assistant:"; the answer brings it (README of DeepSeek-Coder-V2).
+    "deepseek-coder-v2": Template(
+        jinja=(
+            "{{ bos_token or '' }}"
+            "{%- for message in messages -%}"
+            "{%- if message['role'] == 'system' -%}{{ message['content'].strip() + '\n\n' }}"
+            "{%- elif message['role'] == 'user' -%}{{ 'User: ' + message['content'].strip() + '\n\nAssistant:' }}"
+            "{%- else -%}{{ ' ' + message['content'] + '" + END_OF_TEXT + "' }}{%- endif -%}"
+            "{%- endfor -%}"
+        ),
+        end=END_OF_TEXT,
+        lead="",
+        asked="User: {}\n\nAssistant:",
+        answered=" {}",
+    ),
+}
+
+
 def read_conversations(path: Path) -> list[Conversation]:
     """Read JSON lines: `{"instruction", "output"}` as the released script takes, or `{"messages": [...]}`.
 
@@ -105,27 +157,35 @@ def read_conversations(path: Path) -> list[Conversation]:
     return conversations
 
 
-def label(conversation: Conversation, tokenizer: Tokenizer, *, begin: int | None, row_tokens: int) -> Labelled:
-    """Encode a conversation: loss on each answer, its line end and its `<|EOT|>`, and on nothing else.
+def label(
+    conversation: Conversation,
+    tokenizer: Tokenizer,
+    *,
+    begin: int | None,
+    row_tokens: int,
+    template: Template = TEMPLATES["deepseek-coder"],
+) -> Labelled:
+    """Encode a conversation: loss on each answer, its line end and its end mark, and on nothing else.
 
     Args:
         conversation: its text never becomes a control token.
-        tokenizer: must know `<|EOT|>`.
+        tokenizer: must know the template's end mark.
         begin: the id that starts a sequence, if the model knows one.
         row_tokens: what is longer loses its end, as in the released script.
+        template: how the conversation is laid out.
 
     Raises:
-        CorpusError: the tokenizer has no `<|EOT|>`.
+        CorpusError: the tokenizer does not know the end mark.
     """
-    end = tokenizer.control_id(END_OF_TURN)
+    end = tokenizer.control_id(template.end)
     if end is None:
-        raise CorpusError(f"the tokenizer has no {END_OF_TURN}; instruction tuning needs it to end an answer")
+        raise CorpusError(f"the tokenizer has no {template.end}; instruction tuning needs it to end an answer")
     ids = [] if begin is None else [begin]
     labels = [IGNORED] * len(ids)
     for number, turn in enumerate(conversation.turns):
-        prompt = prompt_of(turn.instruction, system="\n" if number else conversation.system)
-        asked = tokenizer.encode(prompt)
-        answered = [*tokenizer.encode(f"{turn.output}\n"), end]
+        lead = _between(template) if number else _lead(template, conversation)
+        asked = tokenizer.encode(template.prompt(turn.instruction, lead=lead))
+        answered = [*tokenizer.encode(template.answer(turn.output)), end]
         ids += [*asked, *answered]
         labels += [IGNORED] * len(asked) + answered
     return Labelled(ids=ids[:row_tokens], labels=labels[:row_tokens])
@@ -193,9 +253,9 @@ def instruct(
         RunError: whatever `train.loop.train` raises.
     """
     config = network.config
-    row_tokens = min(recipe.row_tokens, config.max_position_embeddings)
+    row_tokens, template = min(recipe.row_tokens, config.max_position_embeddings), TEMPLATES[recipe.template]
     labelled = (
-        label(conversation, tokenizer, begin=config.bos_token_id, row_tokens=row_tokens)
+        label(conversation, tokenizer, begin=config.bos_token_id, row_tokens=row_tokens, template=template)
         for conversation in conversations
     )
     samples = [sample for sample in labelled if any(target != IGNORED for target in sample.labels)]
@@ -224,6 +284,17 @@ def instruct(
     trainable = Transformer(config)
     trainable.load_state_dict(network.state_dict())
     return train(trainable, batches, settings, folder, on_step=on_step)
+
+
+def _lead(template: Template, conversation: Conversation) -> str:
+    """Return what stands before the first question: a system text of the conversation's own, or the template's."""
+    if conversation.system == SYSTEM:
+        return template.lead
+    return conversation.system if template.lead else f"{conversation.system}\n"
+
+
+def _between(template: Template) -> str:
+    return "\n" if template.lead else ""
 
 
 def _conversation(raw: dict[str, Any]) -> Conversation:

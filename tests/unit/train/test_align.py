@@ -11,10 +11,9 @@ import pytest
 import torch
 
 from engine.model.transformer import Transformer
-from tests.support.small_functions import MACHINE, Course, pass_rates, samples
+from tests.support.small_functions import MACHINE, RECIPE, Course, pass_rates, samples
 from train.alignment.sampling import EngineSampler, VllmSampler
 from train.alignment.tasks import CodeTask
-from train.config import AlignConfig
 from train.errors import CorpusError, RunError
 from train.evaluate.sandbox import Sandbox
 from train.metrics import Metric, read_metrics
@@ -23,16 +22,7 @@ from train.stages.align import align
 
 COURSE = Course.build()
 TASKS = [sample.task for sample in samples()[:20]]
-RECIPE = AlignConfig(
-    learning_rate=1e-3,
-    steps=4,
-    prompts_per_step=2,
-    answers_per_prompt=4,
-    max_tokens=8,
-    variant="token",
-    clip=0.2,
-    kl=0.04,
-)
+QUICK = replace(RECIPE, steps=4, prompts_per_step=2, answers_per_prompt=4, max_tokens=8, kl=0.04)
 
 
 class Length:
@@ -60,7 +50,7 @@ def _align(folder: Path, rewards: Any, tasks: Sequence[CodeTask] = TASKS, stop_a
         if metric.step == stop_at:
             raise KeyboardInterrupt
 
-    recipe, machine = replace(RECIPE, **changes), replace(MACHINE, checkpoint_minutes=0.0)
+    recipe, machine = replace(QUICK, **changes), replace(MACHINE, checkpoint_minutes=0.0)
     return align(
         COURSE.network(), tasks, COURSE.words, COURSE.dialogue, rewards, recipe, machine, folder, seed=3, on_step=stop
     )
@@ -121,7 +111,6 @@ def test_vllm_that_is_not_installed_is_asked_for() -> None:
 def test_practice_solves_more_held_out_tasks_than_fine_tuning_did(tmp_path: Path) -> None:
     shown, practised, held_out = samples()[:100], samples()[:170], samples()[170:]
     tuned = COURSE.fine_tune(COURSE.network(), shown, tmp_path / "tuned", steps=190)
-    recipe = replace(RECIPE, learning_rate=5e-4, steps=25, prompts_per_step=8, answers_per_prompt=8, max_tokens=40)
     rewards = TestRewards(judge=Judge(Sandbox(), seconds=2), compile_reward=0.1)
     aligned = align(
         tuned,
@@ -129,7 +118,7 @@ def test_practice_solves_more_held_out_tasks_than_fine_tuning_did(tmp_path: Path
         COURSE.words,
         COURSE.dialogue,
         rewards,
-        replace(recipe, kl=0.02),
+        RECIPE,
         MACHINE,
         tmp_path / "aligned",
         seed=0,

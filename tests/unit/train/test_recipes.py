@@ -28,6 +28,8 @@ def _shape(name: str, vocab_size: int = 32_256) -> TransformerConfig:
         head_dim=model.head_dim,
         max_position_embeddings=model.context_length,
         tie_word_embeddings=model.tie_word_embeddings,
+        latent_attention=model.latent_attention,
+        experts=model.experts,
     )
 
 
@@ -44,6 +46,37 @@ def test_the_published_sizes_are_exact(name: str) -> None:
     assert recipe.instruct is not None
     assert (recipe.instruct.learning_rate, recipe.instruct.warmup_steps) == (1e-5, 100)
     assert recipe.instruct.batch_rows * recipe.instruct.row_tokens == 4 * 1024 * 1024
+
+
+V2 = {
+    # parameters, those that compute, batch, peak rate, rate of holes
+    "v2_lite": (15_706_484_224, 2.66e9, 4608, 4.2e-4, 0.5),
+    "v2_236b": (235_741_434_880, 21.38e9, 9216, 2.4e-4, 0.0),
+}
+
+
+@pytest.mark.parametrize("name", V2)
+def test_the_published_v2_sizes_are_exact(name: str) -> None:
+    parameters, active, batch, rate, holes = V2[name]
+    with torch.device("meta"):
+        network = Transformer(_shape(name, 102_400))
+    assert network.parameter_count() == parameters
+    assert network.active_parameter_count() == pytest.approx(active, rel=2e-3)
+    recipe = load(name)
+    pretrain = recipe.pretrain
+    assert (pretrain.batch_rows, pretrain.learning_rate, recipe.data.fim_rate) == (batch, rate, holes)
+    assert (pretrain.schedule, pretrain.warmup_steps, pretrain.weight_decay) == ("cosine", 2000, 0.1)
+    stages = [recipe.extend_context, recipe.extend_further]
+    for stage in stages:
+        assert stage is not None
+        assert stage.batch_rows * stage.row_tokens * stage.steps == 37_748_736_000
+        assert stage.yarn is not None
+        assert (stage.yarn.factor, stage.yarn.original_max_position_embeddings) == (40, 4096)
+    assert recipe.instruct is not None
+    assert (recipe.instruct.learning_rate, recipe.instruct.warmup_steps) == (5e-6, 100)
+    assert recipe.instruct.batch_rows * recipe.instruct.row_tokens == 1024 * 1024
+    assert recipe.align is not None
+    assert (recipe.align.learning_rate, recipe.align.kl, recipe.align.answers_per_prompt) == (1e-6, 0.04, 64)
 
 
 def test_the_single_gpu_recipe_is_of_its_stated_size() -> None:
