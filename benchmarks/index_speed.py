@@ -3,8 +3,9 @@
     python benchmarks/index_speed.py ROOT... [--extension py] [--peers FOLDER] [--aider PYTHON]
 
 Indexes a copy of the files of all ROOTs (those with `--extension`, or all), so that a peer sees the same tree. Peers
-run when they are there: `ast-grep` (its parse and match, in FOLDER or on the PATH) and aider's repo map (the Python of an
-environment that has aider-chat). rank-bm25 is installed with midfill. All figures are CPU time of all processes.
+run when they are there: `ast-grep` (its parse and match) and Universal Ctags in FOLDER or on the PATH, and aider's repo
+map (the Python of an environment that has aider-chat). rank-bm25 is installed with midfill. All figures are CPU time of
+all processes; memory is that of the process and its children at one time, looked at three times a second.
 """
 
 import argparse
@@ -17,8 +18,10 @@ import shutil
 import statistics
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -65,10 +68,14 @@ def main() -> None:
                 repository.snippets_for(
                     Cursor(path="new.py", prefix="x = ", suffix=""), budget=64, count_tokens=_tokens
                 )
+            with _measured("all import edges"):
+                edges = repository.summary().edges
+            print(f"{edges} edges")
             _disk(index)
             _queries(repository)
             _snippets(repository)
             _edits(repository)
+            print("after these edits:")
             _queries(repository)
     print(f"memory: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10} MB at most in the index's process")
 
@@ -110,15 +117,61 @@ def _measured(what: str) -> Iterator[None]:
 def _cold(tree: Path, index: Path) -> float:
     """Build the index from nothing and return the CPU seconds."""
     before, wall = _cpu(), time.perf_counter()
-    with Repository.open(tree, index_folder=index) as repository:
+    with _watched() as seen, Repository.open(tree, index_folder=index) as repository:
         summary = repository.summary()
-    spent = _cpu() - before
+    spent = _cpu() - before - seen.seconds
     size = sum(file.stat().st_size for file in tree.rglob("*") if file.is_file()) / 1e6
     print(
         f"cold index: {spent:.2f} CPU s, {time.perf_counter() - wall:.2f} s; {summary.files} files, {size:.1f} MB,"
-        f" {summary.chunks} chunks; {summary.files / spent:.0f} files and {size / spent:.1f} MB a CPU second"
+        f" {summary.chunks} chunks; {summary.files / spent:.0f} files and {size / spent:.1f} MB a CPU second;"
+        f" {seen.most_bytes >> 20} MB of memory"
     )
     return spent
+
+
+@dataclass(slots=True)
+class _Watch:
+    """What was seen of this process and its children."""
+
+    most_bytes: int = 0
+    seconds: float = 0.0
+    """CPU time that looking took."""
+
+
+@contextlib.contextmanager
+def _watched() -> Iterator[_Watch]:
+    """Look at the memory of this process and its children together, a few times a second."""
+    seen, done = _Watch(), threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.3):
+            seen.most_bytes = max(seen.most_bytes, sum(map(_resident, [os.getpid(), *_children()])))
+            seen.seconds = time.thread_time()
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield seen
+    finally:
+        done.set()
+        watcher.join()
+
+
+def _children() -> list[int]:
+    parents = {stat.parent.name: _read(stat).rpartition(")")[2].split() for stat in Path("/proc").glob("[0-9]*/stat")}
+    return [int(process) for process, fields in parents.items() if fields and int(fields[1]) == os.getpid()]
+
+
+def _resident(process: int) -> int:
+    pages = _read(Path(f"/proc/{process}/statm")).split()
+    return int(pages[1]) * resource.getpagesize() if pages else 0
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text()
+    except OSError:
+        return ""
 
 
 def _peers(tree: Path, arguments: argparse.Namespace, ours: float) -> None:
@@ -128,6 +181,9 @@ def _peers(tree: Path, arguments: argparse.Namespace, ours: float) -> None:
         pattern = AST_GREP_PATTERN.get(language, "return no_such_name_anywhere")
         command = [program, "run", "--threads", "2", "-p", pattern, "-l", language, str(tree)]
         _compare("ast-grep parse and match", command, ours)
+    ctags = shutil.which("ctags", path=arguments.peers) or shutil.which("ctags")
+    if ctags:
+        _compare("Universal Ctags", [ctags, "-R", "-f", os.devnull, str(tree)], ours)
     if arguments.aider:
         _compare("aider's repo map, cold", [arguments.aider, "-c", AIDER, str(tree)], ours)
         shutil.rmtree(tree / ".aider.tags.cache.v4", ignore_errors=True)

@@ -70,6 +70,8 @@ class IndexProcess:
         self.state = IndexState.INDEXING
         self.files: dict[str, Path] = {}
         """Indexed files by their path relative to the root."""
+        self.warning = ""
+        """Why the index is kept in memory alone; empty when it is stored."""
         self._model = model
         self.progress = IndexProgress(done=0, total=0, path="")
         """How far indexing has come."""
@@ -218,6 +220,9 @@ class IndexProcess:
                 case {"progress": progress}:
                     self.progress = IndexProgress(**progress)
                     self._on_progress(self.progress)
+                case {"warning": warning}:
+                    log.warning("%s", warning)
+                    self.warning = warning
                 case {"failed": why}:
                     raise _FailedError(why)
                 case {"files": []}:

@@ -37,6 +37,8 @@ def main() -> int:
         with Repository.open(root, on_progress=_Reporter(replies).report) as repository:
             # What was loaded stays as long as this process: later collections need not look at it again.
             gc.freeze()
+            if repository.warning:
+                write_message(replies, {"warning": repository.warning})
             _serve(repository, token_counter(model), questions, replies)
     except RepoContextError as error:
         write_message(replies, {"failed": str(error)})

@@ -276,7 +276,8 @@ class Session:
         index.start()
 
     def _indexed(self, index: IndexProcess) -> None:
-        self._reporter.on_end(index.root, f"{len(index.files)} files indexed")
+        warning = f"; {index.warning}" if index.warning else ""
+        self._reporter.on_end(index.root, f"{len(index.files)} files indexed{warning}")
         # Documents that were edited while their repository was being read.
         for document in self.documents.values():
             name, holder = self._index_of(document.uri)

@@ -70,17 +70,20 @@ class FileRecord:
     size: int
     digest: bytes
     """BLAKE2b of the content, 16 bytes."""
-    definitions: tuple[Definition, ...]
-    imports: tuple[Import, ...]
     packed: bytes
-    """Definitions, imports and packages once more, as `pack_syntax` writes them."""
+    """Definitions, imports and packages, as `pack_syntax` writes them: most are taken apart much later, if ever."""
+    symbols: int
+    """How many definitions there are."""
     chunks: ChunkTable
     names: Ints
     """Numbers of the names that it uses, each once."""
-    packages: tuple[str, ...] = ()
-    """`FileSyntax.packages`."""
     unparsed: str = ""
     """Why the file is indexed as plain text although its language is parsed; empty otherwise."""
+
+    @property
+    def syntax(self) -> FileSyntax:
+        """Definitions, imports and packages, taken apart at each call."""
+        return unpack_syntax(self.packed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,10 +208,8 @@ def _record(file: _Parsed, table: ChunkTable, counter: TermCounter) -> FileRecor
         mtime_ns=file.mtime_ns,
         size=file.size,
         digest=file.digest,
-        definitions=file.found.definitions,
-        imports=file.found.imports,
-        packages=file.found.packages,
         packed=pack_syntax(file.found),
+        symbols=len(file.found.definitions),
         chunks=table,
         names=counter.number(file.found.references),
         unparsed=file.unparsed,

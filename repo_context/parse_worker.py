@@ -23,7 +23,6 @@ from repo_context.file_record import (
     SkipReason,
     Unchanged,
     record_files,
-    unpack_syntax,
 )
 
 READY = b"ready"
@@ -42,13 +41,14 @@ def main() -> None:
     terms_sent = names_sent = 0
     while (batch := receive(sys.stdin.buffer)) is not None:
         jobs = [Job(*fields) for fields in marshal.loads(batch)]  # noqa: S302 -- from our own parent
-        answers = list(map(_to_wire, record_files(jobs, counter)))
+        results_of_batch = record_files(jobs, counter)
         # Terms and names go out once a process; after that both sides know them by their number.
         new_terms = list(islice(counter.vocabulary, terms_sent, None))
         new_names = list(islice(counter.names, names_sent, None))
         terms_sent += len(new_terms)
         names_sent += len(new_names)
-        send(results, marshal.dumps((new_terms, new_names, answers)))
+        answers, arrays = list(map(_to_wire, results_of_batch)), _arrays_to_wire(results_of_batch)
+        send(results, marshal.dumps((new_terms, new_names, answers, arrays)))
 
 
 class AnswerReader:
@@ -60,62 +60,96 @@ class AnswerReader:
 
     def read(self, message: bytes, counter: TermCounter) -> Iterator[Result]:
         """Yield the results of one batch, with terms and names by their numbers in `counter`, which learns new ones."""
-        new_terms, new_names, answers = marshal.loads(message)  # noqa: S302 -- from our own child, through our own pipe
+        # From our own child, through our own pipe.
+        new_terms, new_names, answers, arrays = marshal.loads(message)  # noqa: S302
         self._terms = np.concatenate([self._terms, _numbers(new_terms, counter.vocabulary)])
         self._names = np.concatenate([self._names, _numbers(new_names, counter.names)])
-        for answer in answers:
-            yield self._from_wire(*answer)
-
-    def _from_wire(self, kind: str, fields: Sequence[Any], arrays: Sequence[bytes]) -> Result:
-        if kind == "skipped":
-            path, reason, mtime_ns, size = fields
-            return Skipped(path=path, reason=SkipReason[reason], mtime_ns=mtime_ns, size=size)
-        if kind == "unchanged":
-            path, mtime_ns, size = fields
-            return Unchanged(path=path, mtime_ns=mtime_ns, size=size)
-        path, language, mtime_ns, size, digest, packed, unparsed = fields
-        found = unpack_syntax(packed)
         starts, ends, pointers, term_ids, counts, names = (np.frombuffer(data, np.int32) for data in arrays)
-        return FileRecord(
-            path=path,
-            language=language,
-            mtime_ns=mtime_ns,
-            size=size,
-            digest=digest,
-            definitions=found.definitions,
-            imports=found.imports,
-            packages=found.packages,
-            packed=packed,
-            chunks=ChunkTable(
-                starts=starts, ends=ends, pointers=pointers, term_ids=self._terms[term_ids], counts=counts
-            ),
-            names=self._names[names],
-            unparsed=unparsed,
+        tables = _Tables(starts, ends, pointers, self._terms[term_ids], counts, self._names[names])
+        for answer in answers:
+            yield _from_wire(tables, *answer)
+
+
+class _Tables:
+    """The arrays of all files of a batch, one file after another; a file takes what is its own."""
+
+    def __init__(self, starts: Ints, ends: Ints, pointers: Ints, term_ids: Ints, counts: Ints, names: Ints) -> None:
+        self._starts, self._ends, self._pointers = starts, ends, pointers
+        self._term_ids, self._counts, self._names = term_ids, counts, names
+        self._chunk = self._pointer = self._posting = self._name = 0
+
+    def take(self, chunks: int, postings: int, names: int) -> tuple[ChunkTable, Ints]:
+        chunk, pointer, posting, name = self._chunk, self._pointer, self._posting, self._name
+        self._chunk, self._pointer = chunk + chunks, pointer + chunks + 1
+        self._posting, self._name = posting + postings, name + names
+        table = ChunkTable(
+            starts=self._starts[chunk : chunk + chunks],
+            ends=self._ends[chunk : chunk + chunks],
+            pointers=self._pointers[pointer : self._pointer],
+            term_ids=self._term_ids[posting : self._posting],
+            counts=self._counts[posting : self._posting],
         )
+        return table, self._names[name : self._name]
+
+
+def _from_wire(tables: _Tables, kind: str, fields: Sequence[Any]) -> Result:
+    if kind == "skipped":
+        path, reason, mtime_ns, size = fields
+        return Skipped(path=path, reason=SkipReason[reason], mtime_ns=mtime_ns, size=size)
+    if kind == "unchanged":
+        path, mtime_ns, size = fields
+        return Unchanged(path=path, mtime_ns=mtime_ns, size=size)
+    path, language, mtime_ns, size, digest, packed, symbols, unparsed, sizes = fields
+    table, names = tables.take(*sizes)
+    return FileRecord(
+        path=path,
+        language=language,
+        mtime_ns=mtime_ns,
+        size=size,
+        digest=digest,
+        packed=packed,
+        symbols=symbols,
+        chunks=table,
+        names=names,
+        unparsed=unparsed,
+    )
 
 
 def _numbers(new: Sequence[str], known: dict[str, int]) -> Ints:
     return np.array([known.setdefault(word, len(known)) for word in new], np.int32)
 
 
-def _to_wire(result: Result) -> tuple[str, tuple[Any, ...], tuple[bytes, ...]]:
+def _to_wire(result: Result) -> tuple[str, tuple[Any, ...]]:
     """Return a result in plain values, which `marshal` writes several times faster than `pickle` does objects."""
     if isinstance(result, Skipped):
-        return "skipped", (result.path, result.reason.name, result.mtime_ns, result.size), ()
+        return "skipped", (result.path, result.reason.name, result.mtime_ns, result.size)
     if isinstance(result, Unchanged):
-        return "unchanged", (result.path, result.mtime_ns, result.size), ()
-    table = result.chunks
-    fields = (
+        return "unchanged", (result.path, result.mtime_ns, result.size)
+    return "record", (
         result.path,
         result.language,
         result.mtime_ns,
         result.size,
         result.digest,
         result.packed,
+        result.symbols,
         result.unparsed,
+        (len(result.chunks), len(result.chunks.term_ids), len(result.names)),
     )
-    arrays = (table.starts, table.ends, table.pointers, table.term_ids, table.counts, result.names)
-    return "record", fields, tuple(array.tobytes() for array in arrays)
+
+
+def _arrays_to_wire(results: Sequence[Result]) -> tuple[bytes, ...]:
+    """Return the arrays of all files, those of one kind together: a batch is taken over in a few steps."""
+    records = [result for result in results if isinstance(result, FileRecord)]
+    columns = zip(
+        *(
+            (table.starts, table.ends, table.pointers, table.term_ids, table.counts, record.names)
+            for record in records
+            for table in [record.chunks]
+        ),
+        strict=True,
+    )
+    return tuple(np.concatenate(column).astype(np.int32, copy=False).tobytes() for column in columns) or (b"",) * 6
 
 
 def send(stream: IO[bytes], message: bytes) -> None:

@@ -103,11 +103,13 @@ class Base:
     def build(cls, segment: Segment, *, firsts: Ints, lengths: Ints, starts: Ints, ends: Ints) -> "Base":
         """Build from one segment of all files; arrays as they are called here."""
         files = np.repeat(np.arange(len(firsts) - 1, dtype=np.int64), np.diff(firsts))
+        # Slots ascend within a term, and with them the files: a file's chunks of one term stand side by side.
         keys = files[segment.slots] << 32 | segment.term_of_posting()
-        keys.sort()
         places = np.flatnonzero(np.diff(keys, prepend=-1))
         chunks = np.diff(places, append=len(keys))
         keys = keys[places]
+        order = np.argsort(keys, kind="stable")
+        keys, chunks = keys[order], chunks[order]
         return cls(
             file_ids=np.arange(len(firsts) - 1, dtype=np.int64),
             firsts=firsts,

@@ -1,18 +1,19 @@
 """The door to repo_context: open a repository, tell it what changed, and ask what helps at a cursor."""
 
-import gc
 import os
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Self
 
 from repo_context.chunk_terms import ChunkTable, TermCounter
+from repo_context.collection_pause import no_collection
 from repo_context.errors import CorruptIndexError, RepositoryNotFoundError
+from repo_context.file_facts import FileFacts
 from repo_context.file_record import (
     FileRecord,
     Job,
@@ -27,9 +28,7 @@ from repo_context.file_record import (
     source_text,
     syntax_of_text,
 )
-from repo_context.import_graph import ImportGraph
 from repo_context.languages import Language, language_of
-from repo_context.name_uses import NameUses
 from repo_context.parse_pool import parse_files
 from repo_context.rank import Index, rank
 from repo_context.recent_files import RecentFiles
@@ -38,16 +37,17 @@ from repo_context.scan import IGNORE_FILES, Scan, ScannedFile, Scanner
 from repo_context.snippet import Cursor, ImportEdge, IndexedFile, IndexProgress, IndexSummary, Snippet
 from repo_context.steady_selection import SteadySelection
 from repo_context.store import Stamp, Store, StoredFile, default_index_folder
-from repo_context.symbol_index import SymbolIndex
 from repo_context.syntax import Definition, Import
 from repo_context.text_index import TextIndex
 
-WRITE_EVERY = 1024
+WRITE_EVERY = 512
 """Files that one transaction stores: an interrupted indexing loses no more than these."""
 LINES_CACHED = 256
 """Files whose lines are kept in memory."""
 LOOSE_SHARE = 0.1
-"""Share of the index that may lie outside of the base on disk when it is opened."""
+"""Share of the index that may lie outside of the base on disk."""
+LOOSE_CHUNKS = 2_000
+"""So many chunks may in any case while the index is in use: a small one is put in order when it is opened."""
 READ_TRIES = 5
 """How often an index that another process replaces is read again."""
 
@@ -61,7 +61,7 @@ class _Held:
     language: str
     mtime_ns: int
     size: int
-    imports: tuple[Import, ...]
+    symbols: int
     unparsed: str
     text: str | None
     """The editor's text when it is newer than the file on disk."""
@@ -77,11 +77,9 @@ class Repository:
         self._store = store
         self._scanner = Scanner(root)
         self._files: dict[str, _Held] = {}
-        self._uses = NameUses()
-        self._symbols = SymbolIndex(self._uses)
+        self._facts = FileFacts(root.name)
         self._text = TextIndex()
-        self._counter = TermCounter(self._text.vocabulary, self._uses.names)
-        self._graph = ImportGraph(root.name, self._uses)
+        self._counter = TermCounter(self._text.vocabulary, self._facts.names)
         self._recent = RecentFiles()
         self._steady = SteadySelection(self._state_of)
         self._skipped: Counter[str] = Counter()
@@ -114,7 +112,7 @@ class Repository:
         store = Store.open(index_folder or default_index_folder(root), root)
         try:
             repository = cls(root, store)
-            with _without_collection():
+            with no_collection():
                 repository._bring_up_to_date(on_progress)
         except BaseException:
             store.close()
@@ -129,6 +127,11 @@ class Repository:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    @property
+    def warning(self) -> str:
+        """One line that says why the index cannot be stored; empty when it is, or when another process does it."""
+        return self._store.warning
 
     def close(self) -> None:
         """Let go of the index on disk; may be called twice."""
@@ -167,6 +170,7 @@ class Repository:
                 self._take_out(path)
         self._skipped = Counter()
         self._parse(self._changed(scan), None)
+        self._compact_in_use()
         self._read_settings()
 
     def remove(self, path: str | Path) -> None:
@@ -213,9 +217,9 @@ class Repository:
     def ranking_index(self) -> Index:
         """Return the indexes that ranking reads, live: for benchmarks that measure its parts."""
         return Index(
-            symbols=self._symbols,
+            symbols=self._facts.symbols,
             text=self._text,
-            graph=self._graph,
+            graph=self._facts.graph,
             recent=self._recent,
             lines_of=self._lines_of,
         )
@@ -229,13 +233,14 @@ class Repository:
 
     def depends_on(self) -> dict[str, list[str]]:
         """Return path → imported paths of every file: the second argument of `order_files`."""
-        return self._graph.depends_on()
+        return self._facts.graph.depends_on()
 
     def import_edges(self) -> tuple[ImportEdge, ...]:
         """Return every pair of a file and one that it imports, in order of their paths, with the names it takes."""
         names: dict[tuple[str, str], dict[str, None]] = {}
+        graph = self._facts.graph
         for path in sorted(self._files):
-            for item in self._graph.imports_of(path):
+            for item in graph.imports_of(path):
                 taken = names.setdefault((path, item.target), {})
                 taken.update((imported.name, None) for imported in item.statement.names)
                 if item.statement.wildcard:
@@ -244,12 +249,11 @@ class Repository:
 
     def definitions_in(self, path: str) -> tuple[Definition, ...]:
         """Return the definitions of one file, in order of their lines."""
-        return self._symbols.definitions_in(path)
+        return self._facts.symbols.definitions_in(path)
 
     def imports_in(self, path: str) -> tuple[Import, ...]:
         """Return the import statements of one file, in order of their lines, wherever they lead."""
-        held = self._files.get(path)
-        return held.imports if held is not None else ()
+        return self._facts.graph.statements_of(path)
 
     def summary(self) -> IndexSummary:
         """Return counts of what is indexed and what was left out."""
@@ -260,8 +264,8 @@ class Repository:
         return IndexSummary(
             root=self.root,
             files=len(self._files),
-            symbols=len(self._symbols),
-            edges=self._graph.edges(),
+            symbols=sum(held.symbols for held in self._files.values()),
+            count_edges=self._edges,
             chunks=len(self._text),
             seconds=self._seconds,
             reparsed=self._reparsed,
@@ -269,6 +273,9 @@ class Repository:
             skipped=dict(skipped.most_common()),
             index_folder=self._store.folder,
         )
+
+    def _edges(self) -> int:
+        return self._facts.graph.edges()
 
     # --- opening ----------------------------------------------------------------------------------------------
 
@@ -284,13 +291,12 @@ class Repository:
         self._read_settings()
 
     def _forget_all(self) -> None:
-        self._start_with(TextIndex(), NameUses())
+        self._start_with(TextIndex(), {})
 
-    def _start_with(self, text: TextIndex, uses: NameUses) -> None:
+    def _start_with(self, text: TextIndex, names: dict[str, int]) -> None:
         self._files.clear()
-        self._text, self._uses = text, uses
-        self._symbols, self._graph = SymbolIndex(uses), ImportGraph(self.root.name, uses)
-        self._counter = TermCounter(text.vocabulary, uses.names)
+        self._text, self._facts = text, FileFacts(self.root.name, names)
+        self._counter = TermCounter(text.vocabulary, names)
 
     def _changed(self, scan: Scan) -> list[ScannedFile]:
         """Return the files that are not in the index as they are now, and count those that are known to be left out."""
@@ -326,7 +332,7 @@ class Repository:
         loose: dict[str, ChunkTable] = {}
         with self._store.reading():
             vocabulary = self._store.vocabulary()
-            self._start_with(TextIndex(vocabulary), NameUses(self._store.names()))
+            self._start_with(TextIndex(vocabulary), self._store.names())
             base = self._store.base()
             for stored in self._store.files(base):
                 file = present.get(stored.path)
@@ -373,8 +379,12 @@ class Repository:
             skipped=[item for item in skipped if item.mtime_ns],
             unchanged=touched,
         )
-        if touched:
+        if touched and self._store.writable:
             self._load_touched({item.path for item in touched})
+        elif touched:
+            # What is stored of them could not be told that it is still true.
+            paths = {item.path for item in touched}
+            self._parse([file for file in files if file.path in paths], None)
 
     def _load_touched(self, paths: set[str]) -> None:
         """Take over files whose time stamp alone had changed."""
@@ -400,9 +410,14 @@ class Repository:
         if mapped is not None:
             self._text.rest_on(mapped)
 
+    def _compact_in_use(self) -> None:
+        """Put a long session's changes into the base, when no question waits; never text that is not on disk yet."""
+        if self._text.loose_chunks > LOOSE_CHUNKS and all(held.text is None for held in self._files.values()):
+            self._compact()
+
     def _job(self, file: ScannedFile, stamp: Stamp | None) -> Job:
         digest = stamp.digest if stamp and stamp.language == file.language.name and self._store.writable else None
-        return Job(file.path, str(self.root / file.path), file.language.name, digest, file.size)
+        return Job(file.path, f"{self._root_text}/{file.path}", file.language.name, digest, file.size)
 
     # --- keeping ----------------------------------------------------------------------------------------------
 
@@ -419,46 +434,39 @@ class Repository:
     def _write(self, records: Sequence[FileRecord]) -> None:
         """Store files; an index that turns out to be damaged is emptied, and filled when it is next opened."""
         try:
-            self._store.write(records, self._text.vocabulary, self._uses.names)
+            self._store.write(records, self._text.vocabulary, self._facts.names)
         except CorruptIndexError:
             self._store.start_over(self.root)
-            self._store.write(records, self._text.vocabulary, self._uses.names)
+            self._store.write(records, self._text.vocabulary, self._facts.names)
 
     def _hold(self, record: FileRecord, *, text: str | None) -> None:
         self._files[record.path] = _Held(
             language=record.language,
             mtime_ns=record.mtime_ns,
             size=record.size,
-            imports=record.imports,
+            symbols=record.symbols,
             unparsed=record.unparsed,
             text=text,
         )
         self._lines.pop(record.path, None)
-        self._uses.put(record.path, record.names)
-        self._symbols.add(record.path, record.definitions)
-        self._graph.add(record.path, record.imports, packages=record.packages, definitions=record.definitions)
+        self._facts.put(record.path, record.packed, record.names)
 
     def _hold_stored(self, stored: StoredFile) -> None:
         self._files[stored.path] = _Held(
             language=stored.stamp.language,
             mtime_ns=stored.stamp.mtime_ns,
             size=stored.stamp.size,
-            imports=stored.syntax.imports,
+            symbols=stored.symbols,
             unparsed=stored.unparsed,
             text=None,
         )
-        found = stored.syntax
-        self._uses.put(stored.path, stored.names)
-        self._symbols.add(stored.path, found.definitions)
-        self._graph.add(stored.path, found.imports, packages=found.packages, definitions=found.definitions)
+        self._facts.put(stored.path, stored.packed, stored.names)
 
     def _take_out(self, path: str) -> None:
         if self._files.pop(path, None) is None:
             return
         self._lines.pop(path, None)
-        self._uses.drop(path)
-        self._symbols.remove(path)
-        self._graph.remove(path)
+        self._facts.drop(path)
         self._text.remove([path])
         self._store.note(removed=[path])
 
@@ -466,6 +474,7 @@ class Repository:
         (result,) = record_files([self._job(file, None)], self._counter)
         if isinstance(result, FileRecord):
             self._take_in([result])
+            self._compact_in_use()
         else:
             self._take_out(file.path)
 
@@ -488,7 +497,7 @@ class Repository:
     def _read_settings(self) -> None:
         """Give the import graph the texts of the files that module resolution depends on."""
         indexed = {path: text for path in self._settings_paths() if (text := self._read(path))}
-        self._graph.set_settings({**build_settings(self.root), **indexed})
+        self._facts.set_settings({**build_settings(self.root), **indexed})
 
     def _settings_paths(self) -> Iterable[str]:
         return [path for path in self._files if is_settings_file(path)]
@@ -499,7 +508,7 @@ class Repository:
         """Return the edited file's imports: as indexed, or read from its text when it is not in the index."""
         held = self._files.get(cursor.path)
         if held is not None:
-            return held.imports
+            return self._facts.graph.statements_of(cursor.path)
         language = language_of(cursor.path)
         if language is None or language.grammar is None:
             return ()
@@ -577,15 +586,3 @@ class Repository:
 
 def _is_same(stamp: Stamp | _Held, file: ScannedFile) -> bool:
     return (stamp.mtime_ns, stamp.size, stamp.language) == (file.mtime_ns, file.size, file.language.name)
-
-
-@contextmanager
-def _without_collection() -> Iterator[None]:
-    """Let nothing look for cycles while an index is made: millions of objects come, and none of them goes."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()

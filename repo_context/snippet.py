@@ -1,6 +1,7 @@
 """The frozen values that pass through repo_context's door."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -77,8 +78,8 @@ class IndexSummary:
     root: Path
     files: int
     symbols: int
-    edges: int
-    """Import edges between files of the repository."""
+    count_edges: Callable[[], int] = field(repr=False, compare=False)
+    """Returns `edges`; which imports lead where is found out when it is called, or a question asks, not before."""
     chunks: int
     seconds: float
     """Wall time of the last open (scan, parse, store)."""
@@ -88,3 +89,8 @@ class IndexSummary:
     skipped: dict[str, int]
     """Reason → number of files left out."""
     index_folder: Path
+
+    @property
+    def edges(self) -> int:
+        """Import edges between files of the repository, as it is when this is read."""
+        return self.count_edges()

@@ -5,7 +5,7 @@ base, arrays that are mapped as they are; those of files that came later are app
 base. Whatever is not named by a committed row was never written: a process may be killed at any moment. A reader
 trusts nothing: pages, checksums, references and the format's fingerprint are checked when the index is opened, and an
 index that fails is deleted and built anew. One process at a time may write; others that open the same index read it,
-and keep their changes in memory.
+and keep their changes in memory. So does one that cannot write, because the disk is full or the folder read-only.
 """
 
 import fcntl
@@ -28,12 +28,11 @@ from platformdirs import user_cache_dir
 
 from repo_context.chunk_terms import ChunkTable, Ints
 from repo_context.errors import CorruptIndexError, IndexFolderError
-from repo_context.file_record import FileRecord, Skipped, SkipReason, Unchanged, unpack_syntax
+from repo_context.file_record import FileRecord, Skipped, SkipReason, Unchanged
 from repo_context.languages import PARSED_LANGUAGES, query_source
 from repo_context.postings import Base
-from repo_context.syntax import FileSyntax
 
-FORMAT = 4
+FORMAT = 5
 """Raise it when what is stored, or how chunks and terms are cut, changes."""
 DATABASE = "index.sqlite"
 LOCK = "writer.lock"
@@ -45,7 +44,7 @@ CREATE TABLE generation (number INTEGER NOT NULL);
 CREATE TABLE files (
     id INTEGER PRIMARY KEY AUTOINCREMENT, path TEXT NOT NULL UNIQUE, mtime_ns INTEGER NOT NULL, size INTEGER NOT NULL,
     language TEXT NOT NULL, hash BLOB NOT NULL, unparsed TEXT NOT NULL, log_offset INTEGER NOT NULL,
-    log_length INTEGER NOT NULL, checksum INTEGER NOT NULL, syntax BLOB NOT NULL,
+    log_length INTEGER NOT NULL, checksum INTEGER NOT NULL, symbols INTEGER NOT NULL, syntax BLOB NOT NULL,
     names BLOB NOT NULL
 );
 CREATE TABLE terms (first INTEGER PRIMARY KEY, terms TEXT NOT NULL);
@@ -74,8 +73,10 @@ class StoredFile:
     path: str
     stamp: Stamp
     unparsed: str
-    syntax: FileSyntax
-    """Without chunks and references."""
+    symbols: int
+    """How many definitions there are in `packed`."""
+    packed: bytes
+    """Definitions, imports and packages, as `file_record.pack_syntax` writes them."""
     names: Ints
     """Numbers of the names that it uses."""
     table: ChunkTable | None
@@ -94,8 +95,10 @@ def default_index_folder(root: Path) -> Path:
 class Store:
     """The index of one repository on disk; for one caller at a time, from whichever thread."""
 
-    def __init__(self, folder: Path, connection: sqlite3.Connection, lock: int | None) -> None:
+    def __init__(self, folder: Path, connection: sqlite3.Connection, lock: int | None, warning: str = "") -> None:
         self.folder = folder
+        self.warning = warning
+        """Why changes are not stored although no other process holds the index; empty while they are."""
         self._connection = connection
         self._lock = lock
         self._stored = {"terms": 0, "names": 0}
@@ -106,20 +109,22 @@ class Store:
     def open(cls, folder: Path, root: Path) -> "Store":
         """Open or create the index of `root` in `folder`.
 
-        Errors: `IndexFolderError` when the folder lies in the repository or cannot be written.
+        Where the folder cannot be written, what is in it is read, and changes are kept in memory: `warning` says so.
+        Errors: `IndexFolderError` when the folder lies in the repository.
         """
         if folder.resolve().is_relative_to(root):
             raise IndexFolderError(
                 f"the index folder {folder} lies inside the repository {root}: set MIDFILL_HOME to a folder outside it"
             )
+        lock = None
         try:
             lock = _take_lock(folder)
-        except OSError as error:
-            raise IndexFolderError(
-                f"cannot write the index folder {folder}: {error.strerror}; set MIDFILL_HOME to a writable folder"
-            ) from error
-        connection = _open_for_writing(folder, root) if lock is not None else _open_for_reading(folder, root)
-        store = cls(folder, connection, lock)
+            connection = _open_for_writing(folder, root) if lock is not None else _open_for_reading(folder, root)
+            store = cls(folder, connection, lock)
+        except (OSError, sqlite3.Error) as error:
+            if lock is not None:
+                os.close(lock)
+            store = cls(folder, _open_for_reading(folder, root), None, _cannot_write(folder, error))
         if store.writable:
             store._sweep()
             store._log_length = store._log().stat().st_size if store._log().exists() else 0
@@ -136,10 +141,20 @@ class Store:
         self._stored = {"terms": 0, "names": 0}
         self._log_length = self._generation = 0
         if self.writable:
-            _delete_index(self.folder)
-            self._connection = _open_for_writing(self.folder, root)
-        else:
-            self._connection = _create(sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False), root)
+            try:
+                _delete_index(self.folder)
+                self._connection = _open_for_writing(self.folder, root)
+            except (OSError, sqlite3.Error) as error:
+                self._give_up_writing(error)
+        if not self.writable:
+            self._connection = _empty(root)
+
+    def _give_up_writing(self, error: Exception) -> None:
+        """Leave what was committed to later processes, and keep what comes now in memory alone."""
+        self.warning = _cannot_write(self.folder, error)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -199,8 +214,8 @@ class Store:
         with _corruption_reported():
             log = self._read_log()
             rows = self._connection.execute(
-                "SELECT id, path, mtime_ns, size, language, hash, unparsed, log_offset, log_length, checksum, syntax,"
-                " names FROM files ORDER BY id"
+                "SELECT id, path, mtime_ns, size, language, hash, unparsed, log_offset, log_length, checksum, symbols,"
+                " syntax, names FROM files ORDER BY id"
             )
             for (
                 number,
@@ -213,6 +228,7 @@ class Store:
                 offset,
                 length,
                 checksum,
+                symbols,
                 packed,
                 used,
             ) in rows:
@@ -226,7 +242,8 @@ class Store:
                     path=path,
                     stamp=Stamp(mtime_ns=mtime_ns, size=size, language=language, digest=digest),
                     unparsed=unparsed,
-                    syntax=unpack_syntax(packed),
+                    symbols=symbols,
+                    packed=packed,
                     names=names,
                     table=None if number in based else _unpack(log[offset : offset + length], self._stored["terms"]),
                 )
@@ -236,9 +253,10 @@ class Store:
         if not self.writable:
             return
         tables = [_pack(record.chunks) for record in records]
-        offset = self._append_to_log(tables)
         with self._transaction() as connection:
-            assert connection is not None
+            if connection is None:
+                return
+            offset = self._append_to_log(tables)
             self._write_words(connection, "terms", vocabulary)
             self._write_words(connection, "names", names)
             rows = []
@@ -247,7 +265,7 @@ class Store:
                 offset += len(table)
             connection.executemany("DELETE FROM skipped WHERE path = ?", [(record.path,) for record in records])
             connection.executemany(_INSERT, rows)
-        self._log_length = offset
+            self._log_length = offset
 
     def write_base(self, base: Base, paths: Sequence[str]) -> Base | None:
         """Make `base` the postings of all files stored, and return it mapped from disk; None when that cannot be.
@@ -267,13 +285,20 @@ class Store:
             base.save(folder, np.array([ids[path] for path in paths], np.int64))
         except OSError as error:
             shutil.rmtree(folder, ignore_errors=True)
-            raise _cannot_write(self.folder, error) from error
+            self._give_up_writing(error)
+            return None
         with self._transaction() as connection:
             assert connection is not None
             connection.execute("UPDATE generation SET number = ?", (new,))
-        self._generation, self._log_length = new, 0
+        return self._now_at(new)
+
+    def _now_at(self, generation: int) -> Base | None:
+        """Map the base that was written, if a row could be committed that names it, and delete the one before."""
+        if not self.writable:
+            return None
+        self._generation, self._log_length = generation, 0
         self._sweep()
-        return Base.load(folder)
+        return Base.load(self._base_folder(generation))
 
     def note(
         self,
@@ -307,7 +332,10 @@ class Store:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection | None]:
-        """Give a connection whose changes are kept all or none; None when another process writes."""
+        """Give a connection whose changes are kept all or none; None when nothing is stored.
+
+        When they cannot be written, nothing is stored from then on.
+        """
         if not self.writable:
             yield None
             return
@@ -316,11 +344,11 @@ class Store:
             with self._connection:
                 self._connection.execute("BEGIN IMMEDIATE")
                 yield self._connection
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             self._stored = stored_before
-            if _is_corruption(error):
+            if isinstance(error, sqlite3.Error) and _is_corruption(error):
                 raise CorruptIndexError(f"the index is damaged: {error}") from error
-            raise _cannot_write(self.folder, error) from error
+            self._give_up_writing(error)
 
     def _words(self, table: str) -> dict[str, int]:
         with _corruption_reported():
@@ -345,19 +373,16 @@ class Store:
 
     def _append_to_log(self, tables: Sequence[bytes]) -> int:
         """Append tables and return where the first lies; what an earlier process left behind is overwritten."""
-        try:
-            with open(self._log(), "ab") as log:  # noqa: PTH123 -- the fast way, a hundred times an indexing
-                log.truncate(self._log_length)
-                log.write(b"".join(tables))
-        except OSError as error:
-            raise _cannot_write(self.folder, error) from error
+        with open(self._log(), "ab") as log:  # noqa: PTH123 -- the fast way, a hundred times an indexing
+            log.truncate(self._log_length)
+            log.write(b"".join(tables))
         return self._log_length
 
     def _read_log(self) -> bytes:
         """Return the log of the current generation."""
         try:
             content = self._log().read_bytes()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             content = b""
         self._log_length = len(content)
         return content
@@ -380,7 +405,7 @@ class Store:
 
 _INSERT = (
     "INSERT OR REPLACE INTO files (path, mtime_ns, size, language, hash, unparsed, log_offset, log_length, checksum,"
-    " syntax, names) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " symbols, syntax, names) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 
 
@@ -396,14 +421,18 @@ def _row(record: FileRecord, offset: int, length: int) -> tuple[object, ...]:
         offset,
         length,
         zlib.crc32(names, zlib.crc32(record.packed)),
+        record.symbols,
         record.packed,
         names,
     )
 
 
-def _cannot_write(folder: Path, error: Exception) -> IndexFolderError:
+def _cannot_write(folder: Path, error: Exception) -> str:
     reason = error.strerror if isinstance(error, OSError) else error
-    return IndexFolderError(f"cannot write the index in {folder}: {reason}; free some space or set MIDFILL_HOME")
+    return (
+        f"cannot write the index in {folder}: {reason}; it is kept in memory and made anew at each start until there is"
+        " space, or MIDFILL_HOME is set to a writable folder"
+    )
 
 
 def _take_lock(folder: Path) -> int | None:
@@ -425,26 +454,33 @@ def _open_for_writing(folder: Path, root: Path) -> sqlite3.Connection:
     try:
         if database.exists():
             return _checked(sqlite3.connect(database, isolation_level=None, check_same_thread=False), root)
-    except (sqlite3.Error, CorruptIndexError):
+    except CorruptIndexError:
         _delete_index(folder)
+    except sqlite3.Error as error:
+        if not _is_corruption(error):
+            raise
+        _delete_index(folder)
+    connection = sqlite3.connect(database, isolation_level=None, check_same_thread=False)
     try:
-        connection = sqlite3.connect(database, isolation_level=None, check_same_thread=False)
         database.chmod(0o600)
         connection.execute("PRAGMA journal_mode = WAL")
         return _create(_configured(connection), root)
-    except (sqlite3.Error, OSError) as error:
-        raise IndexFolderError(
-            f"cannot create the index in {folder}: {error}; set MIDFILL_HOME to a writable folder"
-        ) from error
+    except (sqlite3.Error, OSError):
+        connection.close()
+        raise
 
 
 def _open_for_reading(folder: Path, root: Path) -> sqlite3.Connection:
-    """Open the database that another process writes; when it cannot be read, an empty one in memory."""
+    """Open a database that is not ours to write; when it cannot be read, an empty one in memory."""
     try:
         uri = f"{(folder / DATABASE).as_uri()}?mode=ro"
         return _checked(sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False), root)
     except (sqlite3.Error, CorruptIndexError):
-        return _create(sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False), root)
+        return _empty(root)
+
+
+def _empty(root: Path) -> sqlite3.Connection:
+    return _create(sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False), root)
 
 
 def _configured(connection: sqlite3.Connection) -> sqlite3.Connection:
@@ -461,8 +497,8 @@ def _checked(connection: sqlite3.Connection, root: Path) -> sqlite3.Connection:
         answer = connection.execute("PRAGMA quick_check(1)").fetchone()
         if answer != ("ok",):
             raise CorruptIndexError(f"the index is damaged: {answer}")
-        rows = dict(connection.execute("SELECT key, value FROM meta").fetchall())
-        if rows != _meta(root):
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+        if "meta" not in tables or dict(connection.execute("SELECT key, value FROM meta").fetchall()) != _meta(root):
             raise CorruptIndexError("the index is of another format or repository")
     except (sqlite3.Error, CorruptIndexError):
         connection.close()
@@ -529,9 +565,9 @@ def _corruption_reported() -> Iterator[None]:
 
 def _pack(table: ChunkTable) -> bytes:
     """Put a table into bytes: a checksum, two counts, the arrays in order; numbers in four bytes, little-endian."""
-    arrays = (table.starts, table.ends, table.pointers, table.term_ids, table.counts)
-    header = np.array([len(table), len(table.term_ids)], "<i4").tobytes()
-    body = header + b"".join(array.astype("<i4", copy=False).tobytes() for array in arrays)
+    header = np.array([len(table.starts), len(table.term_ids)], np.int32)
+    arrays = np.concatenate([header, table.starts, table.ends, table.pointers, table.term_ids, table.counts])
+    body = arrays.astype("<i4", copy=False).tobytes()
     return zlib.crc32(body).to_bytes(4, "little") + body
 
 

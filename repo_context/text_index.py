@@ -76,19 +76,24 @@ class TextIndex:
     @property
     def loose(self) -> float:
         """How much of the index, from 0 to 1, is not what its base holds: chunks added since, and dead ones."""
+        return self.loose_chunks / max(self._slots.used, 1)
+
+    @property
+    def loose_chunks(self) -> int:
+        """How many chunks were added since the base was made, or are dead."""
         based = len(self._base.lengths) if self._base is not None else 0
-        added = self._slots.used - based
-        dead = self._slots.used - self._chunks
-        return (added + dead) / max(self._slots.used, 1)
+        return self._slots.used - based + self._slots.used - self._chunks
 
     def add(self, tables: Mapping[str, ChunkTable]) -> None:
         """Add or replace files: path → chunks."""
         self._drop(tables)
+        first = self._slots.used
+        self._slots.extend(tables)
         for path, table in tables.items():
-            first = self._slots.used
-            self._slots.extend(path, table)
-            self._files[path] = _File(first=first, chunks=len(table), table=table, number=-1)
+            chunks = len(table.starts)
+            self._files[path] = _File(first=first, chunks=chunks, table=table, number=-1)
             self._unsettled.append((first, table))
+            first += chunks
         self._count([self._files[path] for path in tables], sign=1)
         self._compact_when_due()
 
@@ -214,9 +219,11 @@ class TextIndex:
         if files:
             terms, chunks = zip(*map(self._own_terms, files), strict=True)
             np.add.at(self._document_frequency, np.concatenate(terms), sign * np.concatenate(chunks).astype(np.int64))
-        for file in files:
-            self._chunks += sign * file.chunks
-            self._terms_total += sign * int(self._slots.lengths[file.first : file.first + file.chunks].sum())
+            chunks_of = np.array([file.chunks for file in files])
+            firsts = np.array([file.first for file in files])
+            slots = np.repeat(firsts - np.cumsum(chunks_of) + chunks_of, chunks_of) + np.arange(chunks_of.sum())
+            self._chunks += sign * len(slots)
+            self._terms_total += sign * int(self._slots.lengths[slots].sum())
         self._changed()
 
     def _own_terms(self, file: "_File") -> tuple[Ints, NDArray[np.integer[Any]]]:
@@ -415,24 +422,26 @@ class _Slots:
             paths=[paths.get(number, "") for number in range(len(sizes))],
         )
 
-    def extend(self, path: str, table: ChunkTable) -> None:
-        """Append the chunks of one file."""
-        if not len(table):  # nothing to write, and what is mapped from disk can be written to only once it has grown
-            self.paths.append(path)
+    def extend(self, tables: Mapping[str, ChunkTable]) -> None:
+        """Append the chunks of files, one file after another."""
+        chunks = [len(table.starts) for table in tables.values()]
+        first_owner = len(self.paths)
+        self.paths += tables
+        end = self.used + sum(chunks)
+        if end == self.used:  # nothing to write, and what is mapped from disk can be written to only once it has grown
             return
-        end = self.used + len(table)
         if end > len(self.alive):
             self._grow(max(1024, end + end // 4))
         new = slice(self.used, end)
         self.alive[new] = True
-        self.owners[new] = len(self.paths)
-        self.paths.append(path)
-        self.starts[new] = table.starts
-        self.ends[new] = table.ends
-        totals = np.cumsum(table.counts)
+        self.owners[new] = np.repeat(np.arange(first_owner, len(self.paths)), chunks)
+        self.starts[new] = _joined([table.starts for table in tables.values()])
+        self.ends[new] = _joined([table.ends for table in tables.values()])
+        totals = np.concatenate([[0], np.cumsum(_joined([table.counts for table in tables.values()]))])
+        sizes = _joined([np.diff(table.pointers) for table in tables.values()])
         # Not reduceat: it takes a chunk without terms for one that has the next one's first.
-        totals = np.concatenate([[0], totals])
-        self.lengths[new] = totals[table.pointers[1:]] - totals[table.pointers[:-1]]
+        bounds = np.concatenate([[0], np.cumsum(sizes)])
+        self.lengths[new] = np.diff(totals[bounds])
         self.used = end
 
     def _grow(self, capacity: int) -> None:

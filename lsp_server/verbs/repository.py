@@ -1,5 +1,6 @@
 """Opens a repository's index for a verb, with a progress bar where a person is looking."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +27,8 @@ def opened(root: Path) -> Iterator[Repository]:
         repository = Repository.open(root, on_progress=show)
     finally:
         bar.close()
+    if repository.warning:
+        print(f"midfill: warning: {repository.warning}", file=sys.stderr)
     try:
         yield repository
     finally:

@@ -120,7 +120,8 @@ class FileTable:
 
     def exporters(self, family: str, package: str, name: str) -> Sequence[str]:
         """Return the files of a package that give a name to others, in order of path."""
-        return self._exporters.get((family, package), {}).get(name, ())
+        names = self._exporters.get((family, package))
+        return names.get(name, ()) if names is not None else ()
 
     def has_package(self, family: str, package: str) -> bool:
         """Say whether any file belongs to a package and gives a name to others."""
@@ -132,10 +133,10 @@ class FileTable:
 
     def ending_with(self, tail: str, near: str) -> str | None:
         """Return the file whose path is `tail` or ends with `/tail`; of several the one nearest to `near`."""
-        candidates = [
-            path for path in self.by_name.get(tail.rpartition("/")[2], ()) if path == tail or path.endswith(f"/{tail}")
-        ]
-        return nearest(candidates, near)
+        named = self.by_name.get(tail.rpartition("/")[2])
+        if named is None:
+            return None
+        return nearest([path for path in named if path == tail or path.endswith(f"/{tail}")], near)
 
     def first_of(self, candidates: Iterable[str | None]) -> str | None:
         """Return the first candidate that is a file."""
@@ -215,7 +216,7 @@ def used_names(file: SourceFile | None, find: Callable[[str], str | None], packa
 
 def nearest(candidates: Iterable[str], near: str) -> str | None:
     """Return the candidate that shares most folders with `near`; then the shortest, then the first path."""
-    chosen = list(candidates)
+    chosen = candidates if isinstance(candidates, (list, tuple)) else list(candidates)
     if len(chosen) < 2:
         return chosen[0] if chosen else None
     return min(chosen, key=lambda path: (-_shared(path, near), path.count("/"), path))

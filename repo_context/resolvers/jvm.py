@@ -63,10 +63,11 @@ class JvmResolver:
         owners = module.split(".") if module else []
         for length in range(len(owners), max(len(owners) - 3, -1), -1):
             package = ".".join(owners[:length])
-            wanted = [*owners[length:], name][0]
-            found = nearest(self._table.exporters("jvm", package, wanted), path)
-            if found is None and wanted.endswith("Kt"):
-                found = self._kotlin_file(package, wanted.removesuffix("Kt"), path)
+            wanted = owners[length] if length < len(owners) else name
+            paths = self._table.exporters("jvm", package, wanted)
+            if paths:
+                return nearest(paths, path)
+            found = self._kotlin_file(package, wanted.removesuffix("Kt"), path) if wanted.endswith("Kt") else None
             if found is not None:
                 return found
         return self._by_path([*owners, name], path)
@@ -77,8 +78,12 @@ class JvmResolver:
 
     def _by_path(self, parts: list[str], near: str) -> str | None:
         """Return the file whose path ends like the name: for files whose package could not be read."""
+        named = self._table.by_name
         for length in range(len(parts), max(len(parts) - 2, 1), -1):
             for ending in _ENDINGS:
+                if parts[length - 1] + ending not in named:
+                    # Most imports lead out of the repository, and no path has to be put together to see that.
+                    continue
                 found = self._table.ending_with("/".join(parts[:length]) + ending, near)
                 if found is not None and not self._table.files[found].packages:
                     return found

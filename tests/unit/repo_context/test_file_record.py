@@ -63,14 +63,14 @@ def test_a_file_without_read_permission_is_counted(tmp_path):
 def test_line_numbers_are_the_same_with_any_line_ends(tmp_path, end):
     found = record(tmp_path, end.join(["import a", "", "def f():", "    pass", ""]).encode())
     assert isinstance(found, FileRecord)
-    assert [(item.name, item.start_line) for item in found.definitions] == [("f", 2)]
-    assert [item.line for item in found.imports] == [0]
+    assert [(item.name, item.start_line) for item in found.syntax.definitions] == [("f", 2)]
+    assert [item.line for item in found.syntax.imports] == [0]
 
 
 def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path):
     found = record(tmp_path, b"\xef\xbb\xbfdef f(): pass\n")
     assert isinstance(found, FileRecord)
-    assert [item.signature for item in found.definitions] == ["def f():"]
+    assert [item.signature for item in found.syntax.definitions] == ["def f():"]
 
 
 def test_content_that_is_known_is_not_parsed_again(tmp_path):
@@ -85,7 +85,7 @@ def test_other_text_is_chunked_but_not_parsed(tmp_path):
     counter = TermCounter({})
     (found,) = record_files([Job("x.md", str(tmp_path / "x.md"), "markdown", None, 0)], counter)
     assert isinstance(found, FileRecord)
-    assert found.definitions == ()
+    assert found.syntax.definitions == ()
     assert [list(counter.vocabulary)[term] for term in found.chunks.term_ids] == ["title", "some", "words"]
     assert found.unparsed == ""
 

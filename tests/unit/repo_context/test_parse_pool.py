@@ -18,7 +18,7 @@ def jobs(folder, count):
 
 
 def names(results):
-    return sorted(definition.name for result in results for definition in result.definitions)
+    return sorted(definition.name for result in results for definition in result.syntax.definitions)
 
 
 @pytest.mark.parametrize("count", [0, 1, IN_PROCESS_BELOW, 300])
@@ -42,10 +42,8 @@ def plain(record, counter):
     rest = (record.path, record.language, record.mtime_ns, record.size, record.digest, record.unparsed, record.packed)
     return (
         *rest,
-        record.definitions,
+        record.symbols,
         sorted(known[number] for number in record.names),
-        record.imports,
-        record.packages,
         chunks,
     )
 

@@ -233,6 +233,22 @@ def test_two_processes_may_open_the_same_repository(root, tmp_path):
         assert [item.name for item in first.definitions_in("app/models.py")] == ["Order", "total"]
 
 
+def test_changes_of_a_long_session_are_put_into_the_base_but_never_unsaved_text(root, tmp_path, monkeypatch):
+    monkeypatch.setattr("repo_context.repository.LOOSE_CHUNKS", 0)
+    cursor = Cursor(path="new.py", prefix="weigh_parcels", suffix="")
+    with Repository.open(root, index_folder=tmp_path / "index") as repository:
+        repository.update("app/models.py", "def unsaved(): pass\n")
+        (root / "app/new_one.py").write_text("def weigh_parcels(): pass\n")
+        before = list((tmp_path / "index").glob("postings-*/seal.npy"))
+        repository.update("app/new_one.py")
+        assert list((tmp_path / "index").glob("postings-*/seal.npy")) == before
+        repository.update("app/models.py")
+        assert list((tmp_path / "index").glob("postings-*/seal.npy")) != before
+        assert "app/new_one.py" in {item.path for item in repository.snippets_for(cursor, budget=200, count_tokens=len)}
+    with Repository.open(root, index_folder=tmp_path / "index") as repository:
+        assert repository.summary().reparsed == 0
+
+
 def test_unsaved_text_is_seen_at_once_and_is_not_stored(reopen):
     repository = reopen()
     repository.update("app/models.py", "class Basket:\n    def weigh(self): ...\n")

@@ -234,19 +234,17 @@ def test_an_indexing_killed_at_a_hundred_random_moments_leaves_a_correct_index(t
 FULL = """
 import resource, signal, sys
 from pathlib import Path
-from repo_context.errors import IndexFolderError
 from repo_context.repository import Repository
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
-try:
-    Repository.open(Path(sys.argv[1]), index_folder=Path(sys.argv[2])).close()
-except IndexFolderError as error:
-    print(error)
+with Repository.open(Path(sys.argv[1]), index_folder=Path(sys.argv[2])) as repository:
+    print(repository.warning)
+    print(len(repository.files()), repository.summary().symbols, repository.summary().edges)
 """
 
 
 @pytest.mark.parametrize("room", [0, 20_000, 60_000, 120_000])
-def test_a_full_disk_is_an_error_of_one_line_and_leaves_a_correct_index(tmp_path, room):
+def test_with_a_full_disk_all_is_indexed_in_memory_with_a_warning_of_one_line(tmp_path, room):
     root = tmp_path / "root"
     root.mkdir()
     change(root, random.Random(3), 40)
@@ -257,10 +255,12 @@ def test_a_full_disk_is_an_error_of_one_line_and_leaves_a_correct_index(tmp_path
         command, env={**os.environ, "PYTHONPATH": str(PACKAGES)}, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert "set MIDFILL_HOME" in done.stdout
-    assert done.stdout.count("\n") == 1
+    warning, counts = done.stdout.splitlines()
+    assert "MIDFILL_HOME is set to a writable folder" in warning
     with Repository.open(root, index_folder=tmp_path / "index") as repository:
         assert_same(repository, root)
+        summary = repository.summary()
+        assert counts == f"{summary.files} {summary.symbols} {summary.edges}"
 
 
 def test_a_folder_switched_to_another_branch_is_noticed(tmp_path):

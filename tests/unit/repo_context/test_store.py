@@ -1,3 +1,4 @@
+import errno
 import os
 import sqlite3
 import stat
@@ -61,9 +62,8 @@ def test_what_is_written_comes_back_equal(root, tmp_path):
     store.close()
     store = Store.open(tmp_path / "index", root)
     (found,) = stored(store)
-    syntax = found.syntax
-    assert (found.path, syntax.definitions, syntax.imports) == (expected.path, expected.definitions, expected.imports)
-    assert (found.names.tolist(), syntax.packages) == (expected.names.tolist(), expected.packages)
+    assert (found.path, found.packed, found.symbols) == (expected.path, expected.packed, expected.symbols)
+    assert found.names.tolist() == expected.names.tolist()
     assert same_table(found.table, expected.chunks)
     store.close()
 
@@ -132,7 +132,7 @@ def test_a_damaged_base_is_not_trusted(root, tmp_path, name, damage):
 
 def test_a_file_written_again_replaces_itself(root, tmp_path):
     store = filled(root, tmp_path / "index", ("a.py", SOURCE), ("a.py", "x = 1\n"))
-    assert [len(item.syntax.definitions) for item in stored(store)] == [1]
+    assert [item.symbols for item in stored(store)] == [1]
     store.close()
 
 
@@ -158,11 +158,28 @@ def test_an_index_never_lies_inside_its_repository(root):
         Store.open(root / "index", root)
 
 
-def test_a_folder_that_cannot_be_made_is_an_error_of_one_line(root, tmp_path):
+def test_a_folder_that_cannot_be_made_is_a_warning_of_one_line_and_nothing_is_stored(root, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(IndexFolderError, match="set MIDFILL_HOME") as caught:
-        Store.open(tmp_path / "file" / "index", root)
-    assert "\n" not in str(caught.value)
+    store = Store.open(tmp_path / "file" / "index", root)
+    assert "MIDFILL_HOME" in store.warning
+    assert "\n" not in store.warning
+    assert not store.writable
+    fill(store)
+    assert stored(store) == []
+    store.close()
+
+
+def test_what_is_stored_can_be_read_where_it_cannot_be_written(root, tmp_path, monkeypatch):
+    filled(root, tmp_path / "index").close()
+
+    def refuse(*_):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("repo_context.store.fcntl.flock", refuse)
+    store = Store.open(tmp_path / "index", root)
+    assert [item.path for item in stored(store)] == ["ü b/x.py"]
+    assert "Read-only file system" in store.warning
+    store.close()
 
 
 def test_the_default_folder_tells_roots_of_the_same_name_apart(monkeypatch, tmp_path):
