@@ -22,6 +22,8 @@ class Candidate:
     """In order; may be empty where the engine says nothing of it."""
     is_cut: bool = False
     """Whether the engine had to stop in the middle of a token or a line."""
+    is_beginning: bool = False
+    """Whether the engine wrote more of this line, which was too unsure to be shown."""
     unknown_names: frozenset[str] = frozenset()
     """Names it calls that exist nowhere in the file, the repository or the language."""
 

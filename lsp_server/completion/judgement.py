@@ -94,7 +94,7 @@ def _best_cut(
         if sure is not None and sure < needed and end > least:
             refusal = refusal or Hidden(text=candidate.text, reason=_UNSURE, confidence=sure)
             continue
-        part = candidate if end == len(candidate.text) else replace(candidate, text=candidate.text[:end], is_cut=False)
+        part = candidate if end == len(candidate.text) else _beginning(candidate, end)
         outcome = postprocess(part, snapshot, length, skip=(*without, *(_MATTERS_OF_TASTE if end <= least else ())))
         if isinstance(outcome, Suggestion):
             return Ranked(suggestion=outcome, confidence=sure)
@@ -107,3 +107,7 @@ def _best_cut(
         if isinstance(outcome, Suggestion):
             return Ranked(suggestion=outcome, confidence=None, is_doubtful=True)
     return refusal or Hidden(text=candidate.text, reason=DropReason.BLANK.value)
+
+
+def _beginning(candidate: Candidate, end: int) -> Candidate:
+    return replace(candidate, text=candidate.text[:end], is_cut=False, is_beginning=True)

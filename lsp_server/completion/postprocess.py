@@ -18,6 +18,7 @@ LONGEST_BLOCK: Final = 8
 """Lines shown at once; what the engine wrote beyond them is kept, and shown when these were accepted."""
 _UNFINISHED: Final = re.compile(r"(?:[({\[,:=+\-*/%&|<>\\.]|=>|\b(?:and|or|not|in|is|then|do|else|try|begin))\s*\Z")
 """Ends of a line that the next lines go on from."""
+_WORTH_A_KEY: Final = 2
 _WORD_END: Final = re.compile(r"\w+\Z")
 
 
@@ -197,10 +198,10 @@ def drop_no_change(draft: Draft) -> Draft | DropReason:
 
 
 def drop_too_little(draft: Draft) -> Draft | DropReason:
-    """Show nothing unasked that a person types as fast as they read it: less than two letters or digits."""
+    """Show nothing unasked that takes as many keys to accept as to type: less than two characters, blanks aside."""
     if draft.snapshot.trigger is Trigger.INVOKED:
         return draft
-    return draft if sum(map(str.isalnum, draft.text)) >= 2 else DropReason.TOO_LITTLE
+    return draft if len("".join(draft.text.split())) >= _WORTH_A_KEY else DropReason.TOO_LITTLE
 
 
 def drop_unknown_name(draft: Draft) -> Draft | DropReason:
@@ -210,7 +211,12 @@ def drop_unknown_name(draft: Draft) -> Draft | DropReason:
 
 
 def drop_syntax_error(draft: Draft) -> Draft | DropReason:
-    """Show nothing that makes the code around it parse worse; a line that the next one goes on from is not judged."""
+    """Show nothing that makes the code around it parse worse.
+
+    Only a whole line is judged: the beginning of one seldom parses, nor does one that the next goes on from.
+    """
+    if draft.candidate.is_beginning:
+        return draft
     window = SyntaxWindow.around(draft.snapshot)
     last_line = draft.snapshot.line_before + draft.text if "\n" not in draft.text else draft.text
     if window is None or _UNFINISHED.search(last_line) or not _is_balanced(last_line):

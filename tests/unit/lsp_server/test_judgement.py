@@ -59,6 +59,11 @@ def test_a_text_that_becomes_unsure_is_shown_up_to_there():
     assert judged(SURE_THEN_UNSURE, snapshot=at("x = ‸\n")).suggestion.text == "total("
 
 
+def test_the_beginning_of_a_line_need_not_parse():
+    line = scored(("from", -0.01), (" celery", -0.01), (" import", -0.01), (" wrong", -6.0))
+    assert judged(line, snapshot=at("‸\nimport os\n")).suggestion.text == "from celery import"
+
+
 def test_eager_shows_what_default_hides():
     likely = scored(("total", -0.5), ("(", -0.5), ("values", -0.5))
     texts = {}
