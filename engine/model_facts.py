@@ -137,9 +137,10 @@ def _tensors(file: Path) -> list[_Tensor]:
                 raise ValueError("its head is too long")
             head = json.loads(stored.read(length))
         return [
-            _Tensor(name=name, kind=tensor["dtype"], numbers=prod(tensor["shape"]))
+            # A byte holds two weights of 4 bits; scales are no parameters.
+            _Tensor(name=name, kind=tensor["dtype"], numbers=prod(tensor["shape"]) * (1 + (tensor["dtype"] == "U8")))
             for name, tensor in head.items()
-            if name != "__metadata__"
+            if name != "__metadata__" and not name.endswith("_scale")
         ]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
         raise ModelFolderError(f"{file} is broken ({error}); fetch it again") from error

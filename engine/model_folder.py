@@ -26,7 +26,8 @@ from engine.model.cuda_decoder import CudaDecoder
 from engine.model.expert_weights import is_joined, separated
 from engine.model.network import Network
 from engine.model.quantized_network import QuantizedNetwork, packed_bytes
-from engine.model.serving import _SHARE_OF_MEMORY, Precision, _free_memory, cores_to_use, on_cpu
+from engine.model.quantized_storage import METHOD, unpacked
+from engine.model.serving import Precision, cores_to_use, memory_for_weights, on_cpu
 from engine.model.transformer import Transformer
 from engine.paths import cache_folder
 from engine.prompt import PromptSettings, read_settings
@@ -103,7 +104,7 @@ def serve(
         plain = not isinstance(model.network, Transformer) or model.network.config.latent_attention is not None
         return model if plain else replace(model, network=CudaDecoder(model.transformer))
     stored = _STORED_DTYPES.get(str(_read_json(folder / "config.json").get("dtype")), torch.float32)
-    model = read(folder, dtype=stored if _is_ours(folder) else torch.float32, device=device)
+    model = read(folder, dtype=stored if is_ours(folder) else torch.float32, device=device)
     if torch.device(device).type != "cpu" or not isinstance(model.network, Transformer):
         torch.set_num_threads(threads or cores_to_use())
         return model
@@ -118,7 +119,7 @@ def quantized_on_cpu(transformer: Transformer, precision: Precision) -> Network:
     """Return a network with latent attention in the precision asked for; AUTO takes 8 bits where they fit, else 4."""
     if precision is Precision.FLOAT32:
         return transformer.float()
-    fits = packed_bytes(transformer.config, bits=8) <= _free_memory() * _SHARE_OF_MEMORY
+    fits = packed_bytes(transformer.config, bits=8) <= memory_for_weights()
     eight = precision is Precision.INT8 or (precision is Precision.AUTO and fits)
     return QuantizedNetwork(transformer, bits=8 if eight else 4)
 
@@ -151,7 +152,7 @@ def read_transformer(folder: Path, config: TransformerConfig, dtype: torch.dtype
         stored: part.shape for name, parameter in parameters.items() for stored, part in separated(name, parameter)
     }
     weights: dict[str, Tensor] = {}
-    for name, tensor in _stored_tensors(folder):
+    for name, tensor in stored_tensors(folder):
         name = name.removeprefix("model.")
         if name.endswith("rotary_emb.inv_freq") or (name == "lm_head.weight" and config.tie_word_embeddings):
             continue
@@ -179,15 +180,19 @@ def read_transformer(folder: Path, config: TransformerConfig, dtype: torch.dtype
 
 
 def _read_network(folder: Path, config: TransformerConfig, dtype: torch.dtype, device: str) -> Network:
-    if _is_ours(folder):
+    if is_ours(folder):
         return read_transformer(folder, config, dtype, device)
     from engine.transformers_network import TransformersNetwork
 
     return TransformersNetwork.read(folder, config, dtype=dtype, device=device)
 
 
-def _is_ours(folder: Path) -> bool:
-    """Whether our own network runs this shape."""
+def is_ours(folder: Path) -> bool:
+    """Whether our own network runs this shape.
+
+    Raises:
+        ModelFolderError: `config.json` is missing or broken.
+    """
     try:
         TransformerConfig.from_hugging_face(_read_json(folder / "config.json"))
     except UnsupportedShapeError:
@@ -242,7 +247,18 @@ def write(
         raise ModelFolderError(f"cannot write the model folder {folder}: {error.strerror or error}") from error
 
 
-def _stored_tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
+def stored_tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
+    """Yield the names and weights that a folder stores; those in 8 or 4 bits in fp32.
+
+    Raises:
+        ModelFolderError: a file is missing or broken.
+    """
+    tensors = _tensors_as_stored(folder)
+    quantization = _read_json(folder / "config.json").get("quantization_config") or {}
+    return unpacked(tensors) if quantization.get("quant_method") == METHOD else tensors
+
+
+def _tensors_as_stored(folder: Path) -> Iterator[tuple[str, Tensor]]:
     for path in _weight_files(folder):
         try:
             with safe_open(path, framework="pt") as stored:

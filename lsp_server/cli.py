@@ -130,6 +130,10 @@ def _add_model(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     get.add_argument("name", metavar="NAME", help="organisation/model")
     get.add_argument("--revision", default="main", help="a branch, tag or commit (default: main)")
     get.add_argument("--register", metavar="NAME", help="add it under this name too")
+    quantise = actions.add_parser("quantise", help="write a model folder with its matrices in 8 or 4 bits")
+    quantise.add_argument("name", metavar="NAME", help="a registered name, a folder, or a Hugging Face name")
+    quantise.add_argument("output", metavar="OUTPUT", help="a folder that does not exist yet")
+    quantise.add_argument("--bits", type=int, choices=(8, 4), default=8, help="of a weight (default: 8)")
     remove = actions.add_parser("remove", help="forget a name; files stay")
     remove.add_argument("name", metavar="NAME")
     for action in (listing, info, get):

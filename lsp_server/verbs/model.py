@@ -102,12 +102,26 @@ def _get(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _quantise(arguments: argparse.Namespace) -> int:
+    from engine.quantized_folder import quantise  # brings torch
+
+    model = ModelRegistry.load().find(arguments.name)
+    if model.is_remote:
+        raise BadInputError(f"{model.name} is served at {model.source}; there is no folder to quantise")
+    output = Path(arguments.output).expanduser()
+    quantise(resolve(model.source), output, bits=arguments.bits)
+    size = sum(path.stat().st_size for path in output.iterdir())
+    print(f"{output} holds {model.name} in {arguments.bits} bits, {_bytes(size)}")
+    return 0
+
+
 _ACTIONS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "list": _list,
     "add": _add,
     "use": _use,
     "info": _info,
     "get": _get,
+    "quantise": _quantise,
     "remove": _remove,
 }
 

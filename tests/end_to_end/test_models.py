@@ -92,6 +92,17 @@ def test_a_model_is_added_used_described_and_forgotten(midfill, tiny):
     assert json.loads(midfill("model", "info", "--json").stdout)["name"] == "built-in"
 
 
+def test_a_quantised_folder_is_the_same_model_and_completes(midfill, tiny, file, tmp_path):
+    done = midfill("model", "quantise", tiny, tmp_path / "small", "--bits", 4)
+    assert done.returncode == 0, done.stderr
+    original, small = (
+        json.loads(midfill("model", "info", name, "--json").stdout) for name in (tiny, tmp_path / "small")
+    )
+    assert small["parameters"] == original["parameters"]
+    assert small["stored_bytes"] < 0.4 * original["stored_bytes"]
+    assert midfill("complete", f"{file}:2:1", "--model", tmp_path / "small").returncode == 0
+
+
 BAD = {
     "a name that is none": (("model", "add", "a b", "{tiny}"), "cannot be a model's name"),
     "the built-in's name": (("model", "add", "default", "{tiny}"), "cannot be a model's name"),
@@ -104,6 +115,7 @@ BAD = {
     "downloading no name": (("model", "get", "a b"), "no model's name"),
     "lines that are none": (("ask", "{file}:4-99", "do it"), "has 5 lines"),
     "no lines at all": (("ask", "{file}", "do it"), "no FILE:START-END"),
+    "quantising onto a folder": (("model", "quantise", "{tiny}", "/"), "exists"),
     "no instruction": (("ask", "{file}:1-2", " "), "say what to do"),
     "a base model": (("ask", "{file}:1-2", "do it", "--model", "{tiny}"), "is a base model"),
 }
