@@ -1,6 +1,6 @@
 """What the default model is worth: holes in repositories it has not seen, infilling, CrossCodeEval, bits per byte.
 
-    python benchmarks/default_model.py REPOSITORY ... [--holes 500] [--bench FOLDER] [--model default]
+    python -m benchmarks.default_model REPOSITORY ... [--holes 500] [--bench FOLDER] [--model default]
 
 No REPOSITORY may be among the model's training data (its model card lists them). For each hole the completer gets the
 edited file around the hole, the snippets that `repo_context` would send (or none), and the n-gram statistics of every
