@@ -9,9 +9,10 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from repo_context.definition_lookup import OWNERS, RECEIVER_SCORE, Candidate, find_definitions
+from repo_context.definition_lookup import LITERAL_SCORE, Candidate, find_definitions
 from repo_context.import_graph import ImportGraph, ResolvedImport
 from repo_context.languages import comment_marker, family_of, language_of
+from repo_context.name_meaning import TYPES
 from repo_context.recent_files import RecentFiles
 from repo_context.snippet import Cursor, Snippet
 from repo_context.symbol_index import Located, SymbolIndex
@@ -203,6 +204,7 @@ def _boosts(path: str, resolved: Sequence[ResolvedImport], index: Index, setting
     boosts.update(dict.fromkeys(index.graph.files_beside(path), settings.linked_boost))
     boosts.update(dict.fromkeys(index.graph.importers_of(path), settings.linked_boost))
     boosts.update(dict.fromkeys(imported, settings.linked_boost))
+    boosts.update(dict.fromkeys(index.graph.mirrors_of(path), settings.linked_boost))
     return boosts
 
 
@@ -222,18 +224,19 @@ class _Drawing:
         """Yield one snippet a definition that can be shown, in the order given."""
         for candidate in candidates:
             located = candidate.located
-            room = self._room * 2 if candidate.score >= RECEIVER_SCORE else self._room
+            room = self._room * 2 if candidate.score >= LITERAL_SCORE else self._room
             key = (located.path, located.definition.start_line, located.definition.name)
             text = self._shown.get(key)
             if text is None:
-                text = self._shown[key] = self._show(located, room)
+                text = self._list(candidate.listed, room) if candidate.listed else self._show(located, room)
+                self._shown[key] = text
             if text:
                 yield Snippet(
                     path=located.path,
                     comment=comment_marker(located.path),
                     text=text,
-                    start_line=located.definition.start_line,
-                    end_line=located.definition.end_line,
+                    start_line=min(item.start_line for item in (*candidate.listed, located.definition)),
+                    end_line=max(item.end_line for item in (*candidate.listed, located.definition)),
                     score=round(candidate.score, 4),
                     reason=candidate.reason,
                 )
@@ -245,13 +248,18 @@ class _Drawing:
         if lines is None or definition.end_line > len(lines):
             return ""
         length = definition.end_line - definition.start_line
-        if definition.kind in OWNERS:
+        if definition.kind in TYPES:
             members = self._index.symbols.members_of(located.path, definition)
             if members and (length > WHOLE_LINES or members[-1].start_line >= definition.end_line):
                 return _skeleton(located, self._chosen(members, room - len(definition.signature)))
         if length <= WHOLE_LINES:
             return _dedented(lines[definition.start_line : definition.end_line])
         return definition.signature
+
+    def _list(self, listed: Sequence[Definition], room: int) -> str:
+        """Return the likeliest of some definitions of one file as signatures, one a line."""
+        kept = self._chosen(listed, room)
+        return "\n".join(item.signature.removesuffix("{").rstrip()[: MEMBER_CHARACTERS * 2] for item in kept)
 
     def _chosen(self, members: Sequence[Definition], room: int) -> list[Definition]:
         """Return the members that fit, in the order of the source: likely ones first.

@@ -1,5 +1,6 @@
 """Where each name of a repository is defined, and in how many files it is used."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -25,6 +26,7 @@ class SymbolIndex:
         self._defined_in: dict[str, list[str]] = {}
         self._named: dict[str, dict[str, list[Definition]]] = {}
         self._children: dict[str, dict[str, list[Definition]]] = {}
+        self._adding: dict[str, list[str]] = {}
         self._total = 0
 
     def __len__(self) -> int:
@@ -38,6 +40,8 @@ class SymbolIndex:
         self._total += len(definitions)
         for name in {definition[0] for definition in definitions}:
             self._defined_in.setdefault(name, []).append(path)
+        for name in types_added_to(path, definitions):
+            self._adding.setdefault(name, []).append(path)
 
     def remove(self, path: str) -> None:
         """Take one file out; nothing happens when it is not in."""
@@ -48,6 +52,7 @@ class SymbolIndex:
         self._children.pop(path, None)
         self._total -= len(definitions)
         _forget(self._defined_in, {definition.name for definition in definitions}, path)
+        _forget(self._adding, types_added_to(path, definitions), path)
 
     def definitions_in(self, path: str) -> tuple[Definition, ...]:
         """Return the definitions of a file in order of their lines."""
@@ -101,6 +106,15 @@ class SymbolIndex:
                 children.setdefault(definition.parent, []).append(definition)
         return children.get(parent, ())
 
+    def paths_adding_to(self, name: str) -> list[str]:
+        """Return the files that add members to a type of this name that another file may define, in order of path."""
+        return sorted(self._adding.get(name, ()))
+
+    def added_to(self, name: str, path: str) -> list[Definition]:
+        """Return the members that one of those files adds, in order of their lines."""
+        extending = [item for item in self.definitions_in(path) if _extended_type(path, item) == name]
+        return sorted({*self._children_in(path, name), *extending}, key=lambda item: (item.start_line, item.name))
+
     def used_among(self, path: str, words: Iterable[str]) -> list[str]:
         """Return those of some words that a file uses as names, in their order."""
         return self._uses.among(path, words)
@@ -108,6 +122,40 @@ class SymbolIndex:
     def files_using(self, name: str) -> int:
         """Return how many files use a name."""
         return self._uses.files_using(name)
+
+
+def types_added_to(path: str, definitions: Sequence[Definition]) -> set[str]:
+    """Return the types that a file adds members to: those it does not define, partial ones, and extended ones.
+
+    >>> method = Definition("run", "method", 0, 1, "func (j *Job) run()", "Job")
+    >>> types_added_to("jobs.go", [method]), types_added_to("jobs.py", [method])
+    ({'Job'}, set())
+    """
+    if not path.endswith(_SPREADING):
+        return set()
+    found = {item.parent for item in definitions} - {item.name for item in definitions} - {""}
+    if path.endswith(".cs"):
+        found.update(item.name for item in definitions if " partial " in f" {item.signature}" and _is_type(item))
+    found.update(_extended_type(path, item) for item in definitions)
+    return found - {""}
+
+
+_SPREADING = (".go", ".rs", ".cs", ".kt", ".swift")
+"""Files of languages in which a type's members may stand in several files."""
+_EXTENSIONS = {".cs": re.compile(r"\(this (\w+)"), ".kt": re.compile(r"\bfun (?:<[^<>]*> )?(\w+)(?:<[^<>]*>)?\??\.")}
+
+
+def _extended_type(path: str, definition: Definition) -> str:
+    """Return the type that an extension method or function is for, empty for any other definition."""
+    pattern = _EXTENSIONS.get(path[path.rfind(".") :])
+    if pattern is None or definition.kind not in ("method", "function"):
+        return ""
+    match = pattern.search(definition.signature)
+    return match.group(1) if match else ""
+
+
+def _is_type(definition: Definition) -> bool:
+    return definition.kind in ("class", "interface")
 
 
 def _has_body(definition: Definition) -> bool:

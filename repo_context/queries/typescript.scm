@@ -13,6 +13,12 @@
 (abstract_method_signature name: (_) @name) @definition.method
 (public_field_definition name: (_) @name) @definition.field
 (interface_declaration body: (interface_body (property_signature name: (_) @name) @definition.field))
+(type_alias_declaration value: (object_type (property_signature name: (_) @name) @definition.field))
+(type_alias_declaration value: (intersection_type (object_type (property_signature name: (_) @name) @definition.field)))
+(type_alias_declaration value: (intersection_type (intersection_type
+  (object_type (property_signature name: (_) @name) @definition.field))))
+(type_alias_declaration value: (generic_type (type_arguments
+  (object_type (property_signature name: (_) @name) @definition.field))))
 (program [
   (lexical_declaration (variable_declarator name: (identifier) @name
     value: [(arrow_function) (function_expression)]))

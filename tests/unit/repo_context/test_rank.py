@@ -204,9 +204,9 @@ GO_PACKAGE = {
 def test_a_go_package_before_the_cursor_shows_what_it_offers(ask):
     source = 'package main\n\nimport "m/inner"\n\nfunc f() {\n\tx := inner.Node{}\n\ty := inner.‸'
     found = ask(source, path="main.go", files=GO_PACKAGE)
-    assert {"type Node struct {", "func New(key int) *Node {"} <= {
-        snippet.text.split("\n")[0] for snippet in found if snippet.reason.startswith("receiver inner")
-    }
+    assert [snippet.text.split("\n") for snippet in found if snippet.reason.startswith("receiver inner")] == [
+        ["type Node struct", "func New(key int) *Node"]
+    ]
 
 
 def test_names_seen_without_an_import_are_not_taken_for_unused_imports(ask):

@@ -59,3 +59,13 @@ def test_a_nested_class_of_the_same_name_keeps_its_members_to_itself():
     index.add("a", (outer, members[0], nested, members[1]))
     assert [member.name for member in index.members_of("a", outer)] == ["one"]
     assert [member.name for member in index.members_of("a", nested)] == ["two"]
+
+
+def test_members_that_a_file_adds_to_a_type_of_another_one_come_and_go_with_it():
+    index = SymbolIndex()
+    run = definition("Run", kind="method", parent="Job")
+    index.add("job.go", (definition("Job", kind="class"),))
+    index.add("run.go", (run,))
+    assert (index.paths_adding_to("Job"), index.added_to("Job", "run.go")) == (["run.go"], [run])
+    index.remove("run.go")
+    assert index.paths_adding_to("Job") == []
