@@ -4,9 +4,11 @@ Run as a program, this file is one of those processes.
 """
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +55,12 @@ ACCELERATE = ("accelerate.commands.launch", "--multi_gpu", "--num_processes=2", 
 def _train_in_two(folder: Path, *overrides: str, launcher: Sequence[str] = TORCHRUN) -> Transformer:
     """Train in two real processes that exchange gradients over gloo; return what the main one got."""
     launch = [sys.executable, "-m", *launcher]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
+        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+        "DS_ACCELERATOR": "cpu",
+    }
     result = subprocess.run(
         [*launch, __file__, str(folder), *overrides], env=environment, capture_output=True, text=True, check=False
     )
@@ -87,6 +94,16 @@ def test_two_processes_train_as_one_does(layout: str, tmp_path: Path) -> None:
     alone = _train(tmp_path / "alone")
     together = _train_in_two(tmp_path / "together", *LAYOUTS[layout])
     _assert_equal(alone, together)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("deepspeed") is None, reason="DeepSpeed is not installed: pip install midfill[deepspeed]")
+def test_deepspeed_trains_and_goes_on_as_one_process_does(tmp_path: Path) -> None:
+    alone = _train(tmp_path / "alone")
+    options = ("machine.parallel=deepspeed", "machine.micro_batch_tokens=24")
+    _assert_equal(alone, _train_in_two(tmp_path / "together", *options))
+    shutil.rmtree(tmp_path / "together" / CHECKPOINTS / "step-00000008")
+    _assert_equal(alone, _train_in_two(tmp_path / "together", *options))
 
 
 @pytest.mark.slow
