@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import msgpack
+from matplotlib import get_data_path
+from PIL import Image, ImageDraw, ImageFont
 
 from tests.editors.midfill_command import CHECKOUT, until
 
 PLUGIN = CHECKOUT / "editors" / "neovim"
+
+_FONT = Path(get_data_path()) / "fonts" / "ttf" / "DejaVuSansMono.ttf"
 
 _GHOST = """
 local drawn = {}
@@ -31,6 +35,20 @@ for name, id in pairs(vim.api.nvim_get_namespaces()) do
   end
 end
 return table.concat(drawn, '|')
+"""
+
+# What is on the screen, row by row: characters, and for each the number of its looks.
+_SCREEN = """
+vim.cmd.redraw()
+local texts, looks = {}, {}
+for row = 1, vim.o.lines do
+  texts[row], looks[row] = {}, {}
+  for column = 1, vim.o.columns do
+    texts[row][column] = vim.fn.screenstring(row, column)
+    looks[row][column] = vim.fn.screenattr(row, column)
+  end
+end
+return { texts, looks, vim.fn.screenrow(), vim.fn.screencol() }
 """
 
 _ANSWER = 1  # the kind of message, in MessagePack-RPC
@@ -104,6 +122,22 @@ class Neovim:
     def until_ready(self) -> None:
         """Wait for the server and its engine."""
         until(lambda: self.lua(_READY), lambda: f"ready; {self.messages()}", 120)
+
+    def picture(self, path: Path) -> None:
+        """Draw the screen for people to look at; what looks as the character at the cursor does is grey."""
+        texts, looks, row, column = self.lua(_SCREEN)
+        font = ImageFont.truetype(_FONT, 15)
+        wide, high = round(font.getlength("m")), 20
+        image = Image.new("RGB", (wide * len(texts[0]), high * len(texts)), "#1e1e1e")
+        draw = ImageDraw.Draw(image)
+        ghost = looks[row - 1][column - 1]
+        for y, line in enumerate(texts):
+            for x, character in enumerate(line):
+                colour = "#808080" if looks[y][x] == ghost else "#d4d4d4"
+                draw.text((x * wide, y * high), character, colour, font)
+        draw.rectangle([(column - 1) * wide, (row - 1) * high, (column - 1) * wide + 1, row * high], "#ffffff")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image.save(path)
 
     def messages(self) -> str:
         return self.command("messages")

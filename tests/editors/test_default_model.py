@@ -43,12 +43,13 @@ def project(tmp_path: Path) -> Path:
 
 
 def test_neovim_shows_what_the_default_model_writes_and_inserts_it(
-    neovim_program: Path, tmp_path: Path, project: Path, real_midfill: RealMidfill
+    neovim_program: Path, tmp_path: Path, project: Path, real_midfill: RealMidfill, pictures: Path
 ):
     with neovim(neovim_program, tmp_path / "neovim", real_midfill.program) as running:
         running.edit(project / "loaders.py", LOADERS + STARTED)
         running.type("GAop")
         shown = until(running.ghost, running.messages, SECONDS)
+        running.picture(pictures / f"{neovim_program.parent.name}-default-model.png")
         running.type("<Tab>")
         assert running.text() == LOADERS + STARTED + "op" + shown
 

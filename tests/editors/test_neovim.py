@@ -53,9 +53,10 @@ def editor(running: Neovim, project: Path) -> Neovim:
     return running
 
 
-def test_ghost_text_appears_and_tab_inserts_exactly_it(editor: Neovim):
+def test_ghost_text_appears_and_tab_inserts_exactly_it(editor: Neovim, neovim_program: Path, pictures: Path):
     editor.type("jAx = ")
     editor.until_ghost("compute(a, b)")
+    editor.picture(pictures / f"{neovim_program.parent.name}-ghost.png")
     assert editor.text() == "def add(a, b):\n    x = ", "ghost text is no text"
     editor.type("<Tab>")
     assert editor.text() == "def add(a, b):\n    x = compute(a, b)"
@@ -96,9 +97,10 @@ def test_words_are_accepted_one_by_one(editor: Neovim):
             assert editor.ghost() == "compute(a, b)".removeprefix(inserted)
 
 
-def test_lines_are_accepted_one_by_one(editor: Neovim):
+def test_lines_are_accepted_one_by_one(editor: Neovim, neovim_program: Path, pictures: Path):
     editor.type("jAif a:<CR>")
     editor.until_ghost("b = compute(a, b)\n        return b")
+    editor.picture(pictures / f"{neovim_program.parent.name}-lines.png")
     editor.type("<M-l>")
     assert editor.text() == "def add(a, b):\n    if a:\n        b = compute(a, b)"
     assert editor.ghost() == "\n        return b"

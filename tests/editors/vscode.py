@@ -44,7 +44,7 @@ _SETTINGS = {
 }
 _CHROMIUM = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--disable-renderer-priority-management",
+    "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 _GHOST = """() => {
   const lines = new Map();
@@ -131,7 +131,16 @@ class Window:
 
     def until_ready(self) -> None:
         """Wait for the extension's status bar item to say that the server runs."""
-        self.page.wait_for_selector(".statusbar-item[id*=midfill] .codicon-sparkle")
+        item = self.page.locator(".statusbar-item[id*=midfill]")
+
+        def says() -> str:
+            return " ".join(item.evaluate_all("nodes => nodes.map((node) => node.outerHTML)"))
+
+        until(
+            lambda: self._wait(100) or item.locator(".codicon-sparkle").count(),
+            lambda: f"ready{self._instead()}; {says()}",
+            SECONDS,
+        )
 
     def type(self, text: str) -> None:
         self.page.keyboard.type(text, delay=30)
@@ -219,6 +228,10 @@ def vscode(installed: Path, vsix: Path, folder: Path, pictures: Path, **settings
     user.mkdir(parents=True)
     chosen = _SETTINGS | {name.replace("__", "."): value for name, value in settings.items()}
     (user / "settings.json").write_text(json.dumps(chosen))
+    # The window is a remote one: settings of a machine, as the server's path is, count only where that machine keeps them.
+    machine = folder / "data" / "Machine"
+    machine.mkdir()
+    (machine / "settings.json").write_text(json.dumps(chosen))
     (folder / "config.yaml").write_text("auth: none\ncert: false\n")
     command = [
         installed / "node", installed / "node_modules/code-server/out/node/entry.js",

@@ -47,6 +47,7 @@ export class Midfill {
     await vscode.commands.executeCommand('setContext', 'midfill.found', path !== undefined);
     if (!path) {
       this.bar.set('warning', 'the server is not installed');
+      this.log.warn('no midfill program was found; the setting midfill.server.path names one');
       void this.offerInstallation();
       return;
     }
@@ -73,6 +74,7 @@ export class Midfill {
     client.onNotification('midfill/didChangeStatus', (status: Status) => this.bar.update(status));
     client.onDidChangeState(({ newState }) => {
       if (newState === State.Running) {
+        this.bar.set('sparkle', 'running'); // what servers show that have no midfill/status
         void client.sendRequest<Status>('midfill/status', {}).then((status) => this.bar.update(status), () => undefined);
       } else if (newState === State.Stopped) {
         this.bar.set('warning', 'the server has ended');
@@ -153,27 +155,9 @@ export class Midfill {
     }
   }
 
+  /** The server reports its progress, which the client library shows. */
   private async index(): Promise<void> {
-    const client = this.client;
-    if (!client) {
-      return;
-    }
-    await client.sendRequest(ExecuteCommandRequest.type, { command: 'midfill.reindex' });
-    const options = { location: vscode.ProgressLocation.Notification, title: 'midfill: indexing', cancellable: true };
-    await vscode.window.withProgress(options, async (progress, token) => {
-      for (let share = 0; !token.isCancellationRequested && client.isRunning();) {
-        const { folders } = await client.sendRequest<Status>('midfill/status', {});
-        const left = folders.filter((folder) => folder.state === 'indexing');
-        const [done, total] = [sum(folders, 'done'), sum(folders, 'total')];
-        const now = total ? (100 * done) / total : 0;
-        progress.report({ increment: Math.max(0, now - share), message: total ? `${done} of ${total} files` : '' });
-        share = Math.max(share, now);
-        if (left.length === 0) {
-          return;
-        }
-        await new Promise((resolve) => setTimeout(resolve, 300));
-      }
-    });
+    await this.client?.sendRequest(ExecuteCommandRequest.type, { command: 'midfill.reindex' });
   }
 
   private async chooseModel(): Promise<void> {
@@ -230,8 +214,4 @@ function forServer(results: unknown): unknown[] {
     const { server: _server, trace: _trace, ...settings } = result as Record<string, unknown>;
     return settings;
   });
-}
-
-function sum(folders: Status['folders'], field: 'done' | 'total'): number {
-  return folders.reduce((all, folder) => all + (folder[field] ?? 0), 0);
 }
