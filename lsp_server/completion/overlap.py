@@ -9,6 +9,8 @@ from lsp_server.document import split_lines
 _PAIRS: Final = {")": "(", "]": "[", "}": "{"}
 _QUOTES: Final = "\"'`"
 _SEPARATORS: Final = (":", "{", ";", ",")
+_NEAR: Final = 8_000
+"""Characters below the cursor that are compared: more than any suggestion has, and far less than a long file."""
 CLOSING_LINE: Final = re.compile(r"[\s)\]};,]*[)\]}][\s)\]};,]*|\s*(?:end|fi|done|esac)\b[\s;,]*")
 """A line that only closes blocks."""
 
@@ -16,7 +18,9 @@ CLOSING_LINE: Final = re.compile(r"[\s)\]};,]*[)\]}][\s)\]};,]*|\s*(?:end|fi|don
 def without_closing_lines(text: str, lines_below: str) -> str:
     """Leave out last lines that only close what the lines below the cursor close already, at the same indentation."""
     lines = split_lines(text)
-    below = [line.rstrip() for line in split_lines(lines_below) if line.strip()]
+    if len(lines) == 1:
+        return text
+    below = [line.rstrip() for line in split_lines(lines_below[:_NEAR]) if line.strip()]
     for count in range(min(len(lines) - 1, len(below)), 0, -1):
         tail = [line.rstrip() for line in lines[-count:]]
         if tail == below[:count] and all(CLOSING_LINE.fullmatch(line) for line in tail):
@@ -27,7 +31,9 @@ def without_closing_lines(text: str, lines_below: str) -> str:
 def without_lines_below(text: str, lines_below: str) -> str:
     """Leave out last lines, two or more, that are the next lines of the document, blank ones aside."""
     lines = split_lines(text)
-    below = [line.strip() for line in split_lines(lines_below) if line.strip()]
+    if len(lines) == 1:
+        return text
+    below = [line.strip() for line in split_lines(lines_below[:_NEAR]) if line.strip()]
     filled = [(number, line.strip()) for number, line in enumerate(lines) if line.strip()]
     for count in range(min(len(filled) - 1, len(below)), 0, -1):
         tail = filled[-count:]
