@@ -1,11 +1,7 @@
 """Four kinds of editors against the real server and a scripted engine process; nothing in between is ours to fake."""
 
 import asyncio
-import json
-import subprocess
 import sys
-import time
-from pathlib import Path
 
 import pytest
 import pytest_lsp
@@ -13,9 +9,8 @@ from lsprotocol import types
 from pytest_lsp import ClientServerConfig, LanguageClient
 
 from tests.support.client_profiles import PROFILES
+from tests.support.scripted_home import CHECKOUT, SERVER, events, scripted_home
 
-CHECKOUT = Path(__file__).parents[2]
-SCRIPTED_ENGINE = CHECKOUT / "tests" / "support" / "scripted_engine.py"
 URI = "file:///somewhere/main.py"
 SCRIPT = [
     {"after": r"slow = ", "text": "gather(values, key)", "token_ms": 60},
@@ -25,37 +20,19 @@ SCRIPT = [
 ]
 
 
-@pytest.fixture
-def home(tmp_path):
-    """A MIDFILL_HOME short enough for a socket, with the script in it."""
-    home = tmp_path / "h"
-    home.mkdir()
-    (home / "script.json").write_text(json.dumps(SCRIPT))
-    (home / "events").touch()
-    return home
-
-
 @pytest.fixture(autouse=True)
-def engine(home, monkeypatch):
-    """The scripted engine process, and what the server process inherits."""
-    monkeypatch.setenv("MIDFILL_HOME", str(home))
-    monkeypatch.setenv("PYTHONPATH", str(CHECKOUT))
-    process = subprocess.Popen(
-        [sys.executable, "-P", str(SCRIPTED_ENGINE), str(home / "script.json"), str(home / "events")]
-    )
-    for _ in range(1500):
-        if "serving" in events(home):
-            break
-        time.sleep(0.02)
-    yield process
-    process.kill()
-    process.wait()
+def home(tmp_path, monkeypatch):
+    """A MIDFILL_HOME with an engine of its own, which the server process inherits."""
+    with scripted_home(tmp_path, SCRIPT) as home:
+        monkeypatch.setenv("MIDFILL_HOME", str(home))
+        monkeypatch.setenv("PYTHONPATH", str(CHECKOUT))
+        yield home
 
 
 @pytest_lsp.fixture(
     params=PROFILES,
     ids=[profile.name for profile in PROFILES],
-    config=ClientServerConfig(server_command=[sys.executable, "-P", "-m", "lsp_server", "lsp"]),
+    config=ClientServerConfig(server_command=[sys.executable, "-P", str(SERVER)]),
 )
 async def client(request, lsp_client: LanguageClient):
     profile = request.param
@@ -72,10 +49,6 @@ async def client(request, lsp_client: LanguageClient):
     await until_ready(lsp_client)
     yield
     await lsp_client.shutdown_session()
-
-
-def events(home: Path) -> str:
-    return (home / "events").read_text()
 
 
 async def until(holds, seconds: float = 30) -> None:

@@ -178,8 +178,8 @@ class LspClient:
         self.received.append(message)
         self._changed.set()
         if "id" in message:
-            result = [self.settings] if message["method"] == "workspace/configuration" else None
-            self._write({"id": message["id"], "result": result})
+            result = {"workspace/configuration": [self.settings], "workspace/applyEdit": {"applied": True}}
+            self._write({"id": message["id"], "result": result.get(message["method"])})
 
 
 @asynccontextmanager

@@ -1,8 +1,8 @@
 """An engine process that writes what a script says, over the engine's own protocol and socket.
 
-    python -P scripted_engine.py SCRIPT.json EVENTS [MODEL]
+    python -P scripted_engine.py SCRIPT.json EVENTS
 
-It takes the place of the daemon that a language server with the same MIDFILL_HOME would start. SCRIPT is a list of
+It answers the language server that `server_of_scripted_engine.py` runs in the same MIDFILL_HOME. SCRIPT is a list of
 `{"after": REGEX, "text": TEXT, "sure": NUMBER, "token_ms": NUMBER, "alternatives": [TEXT, ...]}`: the first whose
 pattern ends the text before the cursor is written, token by token; without one, nothing. EVENTS gets a line for each
 thing asked.
@@ -16,9 +16,9 @@ import re
 import sys
 from pathlib import Path
 
-from engine import paths, wire
+from engine import wire
 from engine.api import Chunk, Completion, EngineStatus, FinishReason
-from engine.client import EngineSettings, _identity
+from tests.support.server_of_scripted_engine import socket_path
 
 _TOKEN = re.compile(r"\w+|\s+|[^\w\s]")
 
@@ -91,8 +91,7 @@ def completion_of(text: str, sure: float) -> Completion:
 
 async def main() -> None:
     daemon = ScriptedDaemon(Path(sys.argv[1]), Path(sys.argv[2]))
-    model = sys.argv[3] if len(sys.argv) > 3 else "default"
-    socket = paths.runtime_folder() / f"{_identity(EngineSettings(model=model))}.sock"
+    socket = socket_path()
     server = await asyncio.start_unix_server(daemon.serve, str(socket), limit=1 << 26)
     socket.chmod(0o600)
     daemon.note("serving")
