@@ -1,110 +1,92 @@
-"""What the language server itself adds to a request: a 10,000-line file, a real server, an engine that answers at once.
+"""What the language server takes for a request: a file of 10,000 lines, a real server, an engine that answers at once.
 
-    python -m benchmarks.lsp_overhead [--requests 400] [--lines 10000] [--repository FOLDER]
+    python -m benchmarks.lsp_overhead [--requests 100] [--lines 10000] [--repository FOLDER]
 
 Every request follows an edit, as it does in an editor, and asks anew: none is answered from the cache. FOLDER is being
-indexed meanwhile. The engine is a process that speaks the engine's protocol and writes the same few tokens each time;
-what it takes is measured beside it and subtracted, so that what is left is the server: reading the message, following
-the edit, freezing the cursor, the way to the engine and back, the checks on what it wrote, and the answer.
+indexed meanwhile, by another process. The engine is a process too, which speaks the engine's protocol and writes the
+same few tokens each time. `CPU` is the processor time of the server's process between the edit and the answer: reading
+the messages, following the edit, freezing the cursor, asking the index and the engine, the checks on what was written,
+and the answer. `wall` is the clock, with the engine, the index and whatever else this machine does.
 """
 
 import argparse
 import asyncio
-import json
-import os
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from engine.api import Completion, CompletionRequest
-from engine.client import EngineClient, EngineSettings
 from tests.support.lsp_client import NEOVIM, LspClient, running_server
+from tests.support.scripted_home import CHECKOUT, SERVER, scripted_home
 
-SCRIPTED_ENGINE = Path(__file__).parents[1] / "tests" / "support" / "scripted_engine.py"
 SCRIPT = [{"after": r"= ", "text": "gather(values)"}]
+WARM_UP = 10
+"""Requests before the first that counts: the first of a process loads a grammar."""
+_PAUSE_SECONDS = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """One request, in milliseconds."""
+
+    cpu: float
+    wall: float
+    index_state: str
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--requests", type=int, default=400)
+    parser.add_argument("--requests", type=int, default=100)
     parser.add_argument("--lines", type=int, default=10_000)
-    parser.add_argument("--repository", type=Path, default=Path(__file__).parents[1])
+    parser.add_argument("--repository", type=Path, default=CHECKOUT)
     arguments = parser.parse_args()
-    asyncio.run(_measure(arguments.requests, arguments.lines, arguments.repository))
+    timings = asyncio.run(_measure(arguments.requests, arguments.lines, arguments.repository.resolve()))
+    print(f"{len(timings)} requests, each after an edit of a file of {arguments.lines:,} lines; milliseconds")
+    print(f"{'':34}{'requests':>9}{'CPU p50':>9}{'CPU p95':>9}{'wall p50':>10}{'wall p95':>10}")
+    for state in sorted({timing.index_state for timing in timings}):
+        chosen = [timing for timing in timings if timing.index_state == state]
+        cpu, wall = [timing.cpu for timing in chosen], [timing.wall for timing in chosen]
+        print(
+            f"{f'while the index is {state}':34}{len(chosen):9}{statistics.median(cpu):9.2f}{_percentile(cpu, 95):9.2f}"
+            f"{statistics.median(wall):10.2f}{_percentile(wall, 95):10.2f}"
+        )
 
 
-async def _measure(count: int, lines: int, repository: Path) -> None:
-    with tempfile.TemporaryDirectory(prefix="mf") as folder:
-        home = Path(folder)
-        (home / "script.json").write_text(json.dumps(SCRIPT), encoding="utf-8")
-        os.environ["MIDFILL_HOME"] = str(home)
-        engine = await asyncio.create_subprocess_exec(
-            sys.executable, "-P", str(SCRIPTED_ENGINE), str(home / "script.json"), str(home / "events"),
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
-        )  # fmt: skip
-        try:
-            while not (home / "events").exists():
-                await asyncio.sleep(0.02)
-            alone = await _engine_alone(count, lines)
-            async with running_server(home) as client:
-                whole, states = await _through_server(client, count, lines, repository)
-        finally:
-            engine.kill()
-            await engine.wait()
-    print(f"{count} requests, each after an edit of a file of {lines:,} lines; milliseconds")
-    print(f"index: {states[0]} at the first request, {states[1]} at the last")
-    print(f"{'':34}{'p50':>8}{'p95':>8}")
-    for name, values in (("whole request", whole), ("the scripted engine alone", alone)):
-        print(f"{name:34}{statistics.median(values):8.2f}{_percentile(values, 95):8.2f}")
-    spent = [value - statistics.median(alone) for value in whole]
-    print(f"{'the server (difference)':34}{statistics.median(spent):8.2f}{_percentile(spent, 95):8.2f}")
+async def _measure(count: int, lines: int, repository: Path) -> list[Timing]:
+    with tempfile.TemporaryDirectory(prefix="mf") as folder, scripted_home(Path(folder), SCRIPT) as home:
+        async with running_server(home, str(SERVER)) as client:
+            return await _through_server(client, count, lines, repository)
 
 
-async def _engine_alone(count: int, lines: int) -> list[float]:
-    """Time what a client of the engine waits, without a server."""
-    client = await EngineClient.connect(EngineSettings())
-    times = []
-    for number in range(count):
-        prefix = _text(lines // 2)[-2000:] + f"    value_{number} = "
-        request = CompletionRequest(document="a", path="a.py", comment="#", prefix=prefix, suffix="\n")
-        start = time.perf_counter()
-        pieces = [piece async for piece in client.complete(request)]
-        times.append((time.perf_counter() - start) * 1000)
-        assert isinstance(pieces[-1], Completion)
-    await client.close()
-    return times
-
-
-async def _through_server(
-    client: LspClient, count: int, lines: int, repository: Path
-) -> tuple[list[float], tuple[str, str]]:
+async def _through_server(client: LspClient, count: int, lines: int, repository: Path) -> list[Timing]:
     await client.initialize(NEOVIM, repository, options={"lookAhead": False, "debounceMs": 0})
     await client.status_when(lambda status: status["engine"]["state"] == "ready")
     uri = (repository / "overhead_of_the_server.py").as_uri()
     await client.open(uri, _text(lines))
-    first = _state(await client.status())
-    times = []
+    timings = []
     row = lines // 2
-    for number in range(count):
+    for number in range(WARM_UP + count):
+        state = (await client.status())["folders"][0]["state"]
         text = f"    value_{number} = "
         place = {"line": row, "character": 0}
         change = {"range": {"start": place, "end": {"line": row, "character": 200}}, "text": text}
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), _cpu_seconds(client.process.pid)
         await client.change(uri, number + 2, change)
         items = await client.complete(uri, row, len(text))
-        times.append((time.perf_counter() - start) * 1000)
-        assert items, "nothing was suggested"
-        await asyncio.sleep(0.02)
-    return times, (first, _state(await client.status()))
+        cpu, wall = _cpu_seconds(client.process.pid) - cpu, time.perf_counter() - start
+        if not items:
+            raise SystemExit("nothing was suggested: this measures nothing")
+        timings.append(Timing(cpu * 1000, wall * 1000, state))
+        await asyncio.sleep(_PAUSE_SECONDS)
+    return timings[WARM_UP:]
 
 
-def _state(status: dict[str, Any]) -> str:
-    return str(status["folders"][0]["state"]) if status["folders"] else "none"
+def _cpu_seconds(process_id: int) -> float:
+    """Return the processor time of another process, as exactly as the kernel counts it (clock_getcpuclockid(3))."""
+    return time.clock_gettime(~process_id << 3 | 2)
 
 
 def _text(lines: int) -> str:
