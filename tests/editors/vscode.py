@@ -228,7 +228,7 @@ def vscode(installed: Path, vsix: Path, folder: Path, pictures: Path, **settings
     user.mkdir(parents=True)
     chosen = _SETTINGS | {name.replace("__", "."): value for name, value in settings.items()}
     (user / "settings.json").write_text(json.dumps(chosen))
-    # The window is a remote one: settings of a machine, as the server's path is, count only where that machine keeps them.
+    # The window is a remote one: what is a setting of a machine, as the path of the server is, counts only there.
     machine = folder / "data" / "Machine"
     machine.mkdir()
     (machine / "settings.json").write_text(json.dumps(chosen))
