@@ -1,6 +1,7 @@
 """The terms that text search counts: every identifier in lower case, and its camelCase and snake_case parts."""
 
 import re
+from functools import lru_cache
 
 _WORD = re.compile(r"[^\W\d]\w*")
 _PART = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|[^\W\d_A-Za-z]+")
@@ -15,6 +16,7 @@ def words_of(text: str) -> list[str]:
     return _WORD.findall(text)
 
 
+@lru_cache(maxsize=1 << 14)
 def terms_of_word(word: str) -> tuple[str, ...]:
     """Return the terms of one word: itself in lower case, then its parts of two letters or more.
 
