@@ -19,8 +19,9 @@ MAX_FOLDERS = 26
 SWEEPS = 8
 """How often the order within layers is improved from both sides."""
 MAX_IN_LAYER = 14
-LAYER_GAP = 90
+LAYER_GAP = 64
 ROW_HEIGHT = 46
+MAX_SPREAD = 2.5
 BOX_HEIGHT = 34
 MARGIN = 36
 TOP = 84
@@ -72,7 +73,8 @@ def html(title: str, edges: Sequence[ImportEdge]) -> str:
     ]
     # `</script>` in a file's name must not end the script.
     data = json.dumps(details, separators=(",", ":")).replace("</", "<\\/")
-    return _PAGE.replace("{title}", escape(title)).replace("{svg}", _svg(picture)).replace("{data}", data)
+    page = _PAGE.replace("{title}", escape(title)).replace("{width}", str(round(picture.width)))
+    return page.replace("{svg}", _svg(picture)).replace("{data}", data)
 
 
 def _draw(title: str, edges: Sequence[ImportEdge]) -> _Picture:
@@ -164,14 +166,16 @@ def _place(
     x: float = MARGIN
     for layer in layers:
         width = max(max(len(_label(name)) * CHARACTER, _NOTE_WIDTH) for name in layer) + 26
-        first = TOP + (tallest - len(layer)) * ROW_HEIGHT / 2
+        # Few boxes stand further apart, which keeps the lines between layers apart too.
+        step = ROW_HEIGHT * min(tallest / len(layer), MAX_SPREAD)
+        first = TOP + (tallest * ROW_HEIGHT - len(layer) * step + step - ROW_HEIGHT) / 2
         for place, name in enumerate(layer):
             nodes[name] = _Node(
                 name=name,
                 files=sizes[name],
                 imported_by=imported[name],
                 x=x,
-                y=first + place * ROW_HEIGHT,
+                y=first + place * step,
                 width=width,
                 colour=COLOURS[tops.index(_top(name)) % len(COLOURS)],
             )
@@ -253,20 +257,24 @@ _PAGE = """<!doctype html>
 <title>{title}: imports</title>
 <style>
   body { margin: 0; background: #fbfaf7; color: #22262b; font: 13px/1.45 system-ui, "Segoe UI", sans-serif; }
-  main { display: flex; height: 100vh; }
-  #picture { flex: 1; overflow: auto; }
-  aside { width: 340px; overflow: auto; padding: 18px; border-left: 1px solid #e3e0d8; background: #fff; }
+  main { display: flex; flex-direction: column; height: 100vh; }
+  #picture { flex: 1 1 60vh; overflow: auto; display: flex; }
+  #picture svg { width: 100%; height: auto; margin: 0 auto auto; flex: none;
+    min-width: calc(var(--width) * .6); max-width: var(--width); }
+  aside { flex: 0 1 auto; max-height: 36vh; overflow: auto; padding: 14px 18px; border-top: 1px solid #e3e0d8;
+    background: #fff; box-sizing: border-box; }
+  #panel { columns: 4 300px; column-gap: 28px; } #panel h2 { column-span: all; }
   aside h2 { font-size: 14px; margin: 0 0 8px; overflow-wrap: anywhere; }
   aside h3 { font-size: 12px; margin: 16px 0 4px; color: #6b7280; font-weight: 600; }
   aside li { overflow-wrap: anywhere; margin: 3px 0; } aside ul { padding-left: 16px; margin: 0; }
-  aside small { color: #6b7280; } input { width: 100%; box-sizing: border-box; padding: 7px 9px; margin-bottom: 14px;
+  aside small { color: #6b7280; } input { width: 300px; box-sizing: border-box; padding: 7px 9px; margin-bottom: 10px;
     border: 1px solid #cfcbc1; border-radius: 7px; font: inherit; }
   .node { cursor: pointer; } .node:focus { outline: none; } svg.asked .node { opacity: .25; }
   svg.asked .link { stroke-opacity: .04; } svg.asked .link.on { stroke-opacity: .85; }
   svg.asked .node.on { opacity: 1; }
 </style>
 <main>
-<div id="picture">{svg}</div>
+<div id="picture" style="--width: {width}px">{svg}</div>
 <aside>
 <input type="search" placeholder="Find a file or a name" aria-label="Find a file or a name">
 <div id="panel"></div>
