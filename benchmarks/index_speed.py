@@ -183,7 +183,7 @@ def _peers(tree: Path, arguments: argparse.Namespace, ours: float) -> None:
         _compare("ast-grep parse and match", command, ours)
     ctags = shutil.which("ctags", path=arguments.peers) or shutil.which("ctags")
     if ctags:
-        _compare("Universal Ctags", [ctags, "-R", "-f", os.devnull, str(tree)], ours)
+        _compare("Universal Ctags", [ctags, "-R", "-f", "-", str(tree)], ours)
     if arguments.aider:
         _compare("aider's repo map, cold", [arguments.aider, "-c", AIDER, str(tree)], ours)
         shutil.rmtree(tree / ".aider.tags.cache.v4", ignore_errors=True)
