@@ -177,8 +177,13 @@ def test_a_corrupt_index_is_rebuilt(midfill):
     assert (result["files"], result["reparsed"]) == (3, 3)
 
 
-def test_a_home_that_cannot_be_used_gets_one_line(midfill):
-    assert_one_line(midfill("index", ".", MIDFILL_HOME="/proc/nowhere"), "MIDFILL_HOME")
+def test_with_a_home_that_cannot_be_written_all_is_indexed_in_memory_and_one_line_says_so(midfill):
+    done = midfill("index", ".", "--json", MIDFILL_HOME="/proc/nowhere")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["files"] == 3
+    (line,) = done.stderr.splitlines()
+    assert "kept in memory" in line
+    assert "MIDFILL_HOME" in line
 
 
 def test_a_reader_that_stops_early_is_no_error_of_ours(midfill, home, project):
