@@ -7,6 +7,7 @@ nothing.
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from repo_context.collection_pause import no_collection
 from repo_context.languages import language_of
 from repo_context.mirrored_files import mirrors_of
 from repo_context.name_uses import NameUses
@@ -71,6 +72,11 @@ class ImportGraph:
             self._table.settings = dict(texts)
             self._forget_all()
 
+    def statements_of(self, path: str) -> tuple[Import, ...]:
+        """Return a file's import statements in order of their lines, wherever they lead."""
+        file = self._table.files.get(path)
+        return file.imports if file is not None else ()
+
     def imports_of(self, path: str) -> tuple[ResolvedImport, ...]:
         """Return what a file imports from the repository in order of its statements, then what it sees without."""
         if path not in self._resolved:
@@ -131,8 +137,11 @@ class ImportGraph:
     def _resolve_all(self) -> None:
         if self._unresolved is None:
             self._unresolved = {path for path in self._table.files if path not in self._resolved}
-        for path in sorted(self._unresolved):
-            self.imports_of(path)
+        if not self._unresolved:
+            return
+        with no_collection():
+            for path in sorted(self._unresolved):
+                self.imports_of(path)
         self._unresolved.clear()
 
     def _forget_readers(self, previous: SourceFile, file: SourceFile) -> None:
