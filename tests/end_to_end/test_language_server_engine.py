@@ -55,7 +55,7 @@ async def ready(client, project, profile=NEOVIM):
 TEXT = "from settings import load_settings\n\n\ndef start(folder):\n    settings = "
 
 
-async def completed(client, uri, seconds: float = 30, text: str = TEXT) -> list[dict]:
+async def completed(client, uri, seconds: float = 120, text: str = TEXT) -> list[dict]:
     """Ask until something comes: the engine is learning in the background."""
     for version in range(int(seconds / 0.1)):
         await client.change(uri, 2 + version, {"text": text})
