@@ -59,7 +59,8 @@ def main() -> None:
 def sign_test(better: int, worse: int) -> float:
     """Return the probability of at least so many better ones if both were as likely."""
     count = better + worse
-    return math.fsum(math.comb(count, more) for more in range(better, count + 1)) / 2**count
+    likelier = sum(math.comb(count, more) for more in range(better, count + 1))
+    return likelier / float(2**count)
 
 
 if __name__ == "__main__":
