@@ -40,9 +40,10 @@ def _product(states: Tensor, weights: Tensor, ends: Tensor) -> Tensor:
         beyond = torch.arange(len(states), device=ends.device) >= ends[-1]
         product = F.grouped_mm(states, weights.transpose(1, 2), offs=ends.int())
         return product.masked_fill_(beyond[:, None], 0)
-    product = states.new_zeros((len(states), weights.shape[1]))
+    product = states.new_empty((len(states), weights.shape[1]))
     for group, rows in _groups(ends):
         torch.mm(states[rows], weights[group].t(), out=product[rows])
+    product[int(ends[-1]) :] = 0
     return product
 
 

@@ -85,6 +85,11 @@ def cores_to_use() -> int:
     return cores - 1 if cores > 2 else cores
 
 
+def memory_for_weights() -> float:
+    """Return the bytes that weights may take on this machine now."""
+    return _free_memory() * _SHARE_OF_MEMORY
+
+
 class WarmingDecoder:
     """Runs on one network until a faster form of it is ready, then on that; what was read is taken over."""
 
@@ -205,8 +210,7 @@ def fastest_threads(seconds_of_a_step: Callable[[int], float]) -> int:
 
 def _bits(precision: Precision, config: TransformerConfig) -> int:
     if precision is Precision.AUTO:
-        fits = weight_bytes(config, bits=8) <= _free_memory() * _SHARE_OF_MEMORY
-        return 8 if fits else 4
+        return 8 if weight_bytes(config, bits=8) <= memory_for_weights() else 4
     return 4 if precision is Precision.INT4 else 8
 
 

@@ -13,6 +13,8 @@ from train.evaluate.suite import Continue, Judgement, Task
 
 LENGTHS = (1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 64_000)
 """Characters of prompt; about three to a token of code."""
+LONG_LENGTHS = (96_000, 192_000, 384_000)
+"""About 32, 64 and 128 thousand tokens: what a context stretched in two stages is for."""
 DEPTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Where the needle stands: 0 is the start of the prompt."""
 _WORDS = ("amber", "basalt", "cedar", "delta", "ember", "fjord", "grove", "harbour", "indigo", "juniper", "krypton")
@@ -21,10 +23,11 @@ _WORDS = ("amber", "basalt", "cedar", "delta", "ember", "fjord", "grove", "harbo
 class Needle:
     """Needles in the source files of one repository, at every length and depth."""
 
-    name = "needle"
     protocol = "one assignment among whole source files, 5 depths a length, left to right, 24 new tokens; value found"
 
-    def __init__(self, repository: Path, *, lengths: Sequence[int] = LENGTHS, each: int = 2, seed: int = 1) -> None:
+    def __init__(
+        self, repository: Path, *, lengths: Sequence[int] = LENGTHS, each: int = 2, seed: int = 1, name: str = "needle"
+    ) -> None:
         """Collect the haystack.
 
         Args:
@@ -32,10 +35,12 @@ class Needle:
             lengths: of the prompt, in characters.
             each: needles at each length and depth.
             seed: of names, values and the files around them.
+            name: of the suite, in reports.
 
         Raises:
             EvaluationError: the repository holds less source than the longest prompt needs.
         """
+        self.name = name
         self._lengths, self._each, self._seed = lengths, each, seed
         self.skipped: Mapping[str, int] = {}
         self._documents = read_repository(repository, "python")

@@ -11,7 +11,7 @@ from train.evaluate.cruxeval import CruxEval
 from train.evaluate.ds1000 import Ds1000
 from train.evaluate.functions import TOOLCHAINS, HumanEval, Mbpp, MbppPart, MultiplE
 from train.evaluate.infilling import HumanEvalInfilling, LineHoles, Rule, Split
-from train.evaluate.needle import Needle
+from train.evaluate.needle import LONG_LENGTHS, Needle
 from train.evaluate.program_aided import Problems, ProgramAided
 from train.evaluate.repository_suites import PYTEST, RepositoryLines, RepositoryTests
 from train.evaluate.sandbox import Sandbox
@@ -97,6 +97,9 @@ SUITES: Mapping[str, Opener] = {
     "gsm8k": _problems(Problems.GSM8K),
     "svamp": _problems(Problems.SVAMP),
     "needle": lambda options: Needle(options.data, seed=options.seed),
+    "needle-long": lambda options: Needle(
+        options.data, lengths=LONG_LENGTHS, each=1, seed=options.seed, name="needle-long"
+    ),
     "repository-lines": lambda options: RepositoryLines(options.data, count=options.count, seed=options.seed),
     "repository-tests": lambda options: RepositoryTests(
         options.data, options.sandbox, command=options.test_command, count=options.count, seed=options.seed

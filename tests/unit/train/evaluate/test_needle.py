@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from train.errors import EvaluationError
-from train.evaluate.needle import DEPTHS, Needle
+from train.evaluate.needle import DEPTHS, LONG_LENGTHS, Needle
 from train.evaluate.suite import Continue
 
 
@@ -50,3 +50,14 @@ def test_the_value_must_be_whole(repository: Path, offset: str, found: float) ->
 def test_a_repository_too_small_for_the_longest_prompt_is_refused(repository: Path) -> None:
     with pytest.raises(EvaluationError, match="too little Python source"):
         Needle(repository, lengths=(10_000_000,))
+
+
+def test_long_prompts_of_128_thousand_tokens_hold_their_needles_at_every_depth(tmp_path: Path) -> None:
+    for number in range(60):
+        lines = [f"def function_{number}_{line}():\n    return {line}\n" for line in range(200)]
+        (tmp_path / f"module_{number}.py").write_text("\n".join(lines))
+    tasks = Needle(tmp_path, lengths=LONG_LENGTHS, each=1).tasks()
+    assert [task.row["length"] for task in tasks] == [length for length in LONG_LENGTHS for _ in DEPTHS]
+    for task in tasks:
+        assert isinstance(task.question, Continue)
+        assert task.question.prompt.count(task.truth) == 1
