@@ -41,7 +41,8 @@ def _parser() -> argparse.ArgumentParser:
     context.add_argument("place", metavar="FILE:LINE:COL", help=_PLACE)
     context.add_argument("--model", default="default", help=_MODEL)
     context.add_argument("--budget", type=int, default=512, metavar="TOKENS", help="room for snippets (default: 512)")
-    context.add_argument("--json", action="store_true", help="print JSON")
+    context.add_argument("--prompt", action="store_true", help="print what the model is sent, too")
+    context.add_argument("--json", action="store_true", help="print JSON, with the prompt")
 
     graph = verbs.add_parser(
         "graph", help="show which file imports which",

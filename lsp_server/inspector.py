@@ -55,11 +55,35 @@ def explain(
         "snippetsUsed": facts.snippets_used,
         "promptTokens": facts.prompt_tokens,
         "newTokens": facts.new_tokens,
-        "prompt": _prompt(request, settings) if request is not None else None,
+        "prompt": prompt_text(request, settings.model) if request is not None else None,
         "milliseconds": {hop: round(value, 2) for hop, value in hops.items()},
         "cache": dict(cache),
     }
     return result | {"text": _as_markdown(result)}
+
+
+def prompt_text(request: CompletionRequest, model: str) -> str | None:
+    """Lay the prompt out again as the engine did; None where its tokenizer is not at hand."""
+    # Loaded when somebody asks: a tokenizer takes a tenth of a second, and most sessions never ask.
+    from engine.model_names import resolve
+    from engine.prompt import PromptParts, build, read_settings
+    from engine.tokenizer import Tokenizer
+
+    try:
+        folder = resolve(model)
+        tokenizer = Tokenizer.load(folder)
+        prompt_settings = read_settings(folder, tokenizer, context_length=_UNBOUNDED)
+        parts = PromptParts(
+            path=request.path,
+            comment=request.comment,
+            prefix=request.prefix,
+            suffix=request.suffix,
+            snippets=request.snippets,
+        )
+        budget = max(prompt_settings.context_length - request.max_tokens, 1)
+        return tokenizer.decode(build(parts, prompt_settings, tokenizer, budget=budget).ids)
+    except EngineError:
+        return None
 
 
 def _reason(answer: Answer) -> str:
@@ -78,30 +102,6 @@ def _snippet(snippet: Any) -> dict[str, Any]:
         "score": _rounded(getattr(snippet, "score", None)),
         "text": snippet.text,
     }
-
-
-def _prompt(request: CompletionRequest, settings: Settings) -> str | None:
-    """Lay the prompt out again as the engine did; None where its tokenizer is not at hand."""
-    # Loaded when somebody asks: a tokenizer takes a tenth of a second, and most sessions never ask.
-    from engine.model_names import resolve
-    from engine.prompt import PromptParts, build, read_settings
-    from engine.tokenizer import Tokenizer
-
-    try:
-        folder = resolve(settings.model)
-        tokenizer = Tokenizer.load(folder)
-        prompt_settings = read_settings(folder, tokenizer, context_length=_UNBOUNDED)
-        parts = PromptParts(
-            path=request.path,
-            comment=request.comment,
-            prefix=request.prefix,
-            suffix=request.suffix,
-            snippets=request.snippets,
-        )
-        budget = max(prompt_settings.context_length - request.max_tokens, 1)
-        return tokenizer.decode(build(parts, prompt_settings, tokenizer, budget=budget).ids)
-    except EngineError:
-        return None
 
 
 def _as_markdown(result: Mapping[str, Any]) -> str:

@@ -1,10 +1,14 @@
-"""`midfill context FILE:LINE:COL`: which snippets of other files a completion would be given, and why."""
+"""`midfill context FILE:LINE:COL`: which snippets of other files a completion would be given, why, and the prompt."""
 
 import argparse
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
+from engine.api import CompletionRequest
+from lsp_server.completion.snapshot import Snapshot
+from lsp_server.completion.written import near_cursor
+from lsp_server.inspector import prompt_text
 from lsp_server.token_counter import token_counter
 from lsp_server.verbs.complaints import BadInputError
 from lsp_server.verbs.place import Place, read_place
@@ -12,10 +16,11 @@ from lsp_server.verbs.repository import opened
 from repo_context.snippet import Cursor, Snippet
 
 _SHOWN_LINES = 6
+_NO_PROMPT = "\nthe model's tokenizer is not on this machine, so the prompt cannot be laid out here"
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the snippets; return the exit code."""
+    """Print the snippets, and the prompt where it is asked for; return the exit code."""
     place = read_place(arguments.place)
     if place.root is None:
         raise BadInputError(
@@ -32,13 +37,29 @@ def run(arguments: argparse.Namespace) -> int:
             count_tokens=count_tokens,
         )
     tokens = [count_tokens(snippet.text) for snippet in snippets]
+    prompt = prompt_text(_request(cursor, snippets), arguments.model) if arguments.prompt or arguments.json else None
     if arguments.json:
         listed = [asdict(snippet) | {"tokens": count} for snippet, count in zip(snippets, tokens, strict=True)]
         result = {"file": cursor.path, "root": str(place.root), "budget": arguments.budget, "tokens": sum(tokens)}
-        print(json.dumps(result | {"snippets": listed}, indent=2))
-    else:
-        print(_as_text(place, snippets, count_tokens, arguments.budget))
+        print(json.dumps(result | {"snippets": listed, "prompt": prompt}, indent=2))
+        return 0
+    print(_as_text(place, snippets, count_tokens, arguments.budget))
+    if arguments.prompt:
+        print(f"\nwhat the model is sent:\n{prompt}" if prompt is not None else _NO_PROMPT)
     return 0
+
+
+def _request(cursor: Snapshot, snippets: Sequence[Snippet]) -> CompletionRequest:
+    """Ask what the server would."""
+    prefix, suffix = near_cursor(cursor)
+    return CompletionRequest(
+        document=cursor.uri,
+        path=cursor.path,
+        comment=cursor.comment,
+        prefix=prefix,
+        suffix=suffix,
+        snippets=snippets,
+    )
 
 
 def _as_text(place: Place, snippets: Sequence[Snippet], count_tokens: Callable[[str], int], budget: int) -> str:

@@ -93,6 +93,13 @@ def test_context_says_which_snippets_and_why(midfill):
     assert "app/settings.py:" in midfill("context", "main.py:7:29").stdout
 
 
+def test_context_prints_what_the_model_is_sent(midfill, model):
+    result = json.loads(midfill("context", "main.py:7:29", "--json", "--model", model).stdout)
+    assert "def load_settings" in result["prompt"]
+    assert "settings = load_settings" in result["prompt"]
+    assert result["prompt"] in midfill("context", "main.py:7:29", "--prompt", "--model", model).stdout
+
+
 def test_complete_prints_what_an_editor_would_show_with_the_time_of_every_hop(midfill, model):
     done = midfill("complete", "main.py:7:16", "--erase-line-rest", "--json", "--model", model)
     assert done.returncode == 0, done.stderr
