@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -103,7 +104,8 @@ def _get(arguments: argparse.Namespace) -> int:
 
 
 def _quantise(arguments: argparse.Namespace) -> int:
-    from engine.quantized_folder import quantise  # brings torch
+    # By name: it brings torch, which the language server must not even know of.
+    quantise = import_module("engine.quantized_folder").quantise
 
     model = ModelRegistry.load().find(arguments.name)
     if model.is_remote:
