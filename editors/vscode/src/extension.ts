@@ -74,8 +74,9 @@ export class Midfill {
     client.onNotification('midfill/didChangeStatus', (status: Status) => this.bar.update(status));
     client.onDidChangeState(({ newState }) => {
       if (newState === State.Running) {
-        this.bar.set('sparkle', 'running'); // what servers show that have no midfill/status
-        void client.sendRequest<Status>('midfill/status', {}).then((status) => this.bar.update(status), () => undefined);
+        // Only once it has answered are the client's features, suggestions among them, there.
+        void client.sendRequest<Status>('midfill/status', {}).then(
+          (status) => this.bar.update(status), () => this.bar.set('sparkle', 'running'));
       } else if (newState === State.Stopped) {
         this.bar.set('warning', 'the server has ended');
       }
