@@ -33,7 +33,7 @@ def project(tmp_path):
 def make_project(root: Path, function: str) -> Path:
     (root / "app").mkdir(parents=True)
     (root / "app" / "__init__.py").touch()
-    (root / "app" / "settings.py").write_text(f"def {function}(path):\n    return path.read_text()\n")
+    (root / "app" / "settings.py").write_text(f"def {function}(path):\n    return _done(path.read_text())\n")
     (root / "main.py").write_text(f"from app.settings import {function}\n\n\nresult = {function}(\n")
     return root
 
