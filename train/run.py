@@ -18,9 +18,11 @@ from engine.prompt import PromptSettings, end_ids, read_settings
 from engine.tokenizer import Tokenizer
 from train.alignment.tasks import draw_tasks, read_tasks
 from train.config import AlignConfig, EvaluateConfig, ExtendContextConfig, InstructConfig, RunConfig, from_json
+from train.data.conversations import Conversation, read_conversations
 from train.data.cut_holes import served_mode
 from train.data.document import SourceDocument
 from train.data.executor import open_executor
+from train.data.instructions_from_source import draw_conversations
 from train.data.pipeline import CleanCorpus, prepare, snippet_finder, training_rows
 from train.data.shards import Shard, read_shard, shard_exists, write_shard
 from train.errors import CorpusError, RecipeError, RunError
@@ -31,8 +33,7 @@ from train.stages.align import dialogue
 from train.stages.complete import complete
 from train.stages.evaluate import REPORT, evaluate
 from train.stages.extend_context import extend_context
-from train.stages.instruct import TEMPLATES, Conversation, Template, instruct, read_conversations
-from train.stages.instructions_from_source import draw_conversations
+from train.stages.instruct import TEMPLATES, Template, instruct
 from train.stages.practise import Practice, practise
 from train.stages.pretrain import pretrain, untrained
 from train.tokenizer import BulkTokenizer, train_tokenizer

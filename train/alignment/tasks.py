@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from train.data.document import SourceDocument
+from train.data.instructions_from_source import draw_conversations
 from train.errors import CorpusError
-from train.stages.instructions_from_source import draw_conversations
 
 _FENCE = re.compile(r"```[ \t]*\w*[ \t]*\n(.*?)(?:\n?```|\Z)", re.DOTALL)
 _REQUESTS = ("instruction", "prompt", "text", "question")

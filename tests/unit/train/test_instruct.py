@@ -13,21 +13,19 @@ from engine.model.config import TransformerConfig
 from engine.model.transformer import Transformer
 from engine.tokenizer import Tokenizer
 from train.config import load
+from train.data.conversations import Conversation, Turn, read_conversations
 from train.data.document import SourceDocument
+from train.data.instructions_from_source import draw_conversations
 from train.errors import CorpusError
 from train.metrics import Metric
 from train.parallel import IGNORED
 from train.stages.instruct import (
     CHAT_TEMPLATE,
-    Conversation,
     ConversationBatches,
-    Turn,
     instruct,
     label,
     prompt_of,
-    read_conversations,
 )
-from train.stages.instructions_from_source import draw_conversations
 from train.tokenizer import train_tokenizer
 
 TEXT = "def add(a, b):\n    return a + b\nWrite a function that adds two numbers. Größe\n" * 20

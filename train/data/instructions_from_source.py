@@ -3,8 +3,8 @@
 import ast
 from collections.abc import Iterable, Iterator
 
+from train.data.conversations import Conversation, Turn
 from train.data.document import SourceDocument
-from train.stages.instruct import Conversation, Turn
 
 _LONGEST = 2000
 """Characters of a function that is asked for; longer ones say little about their docstring."""
