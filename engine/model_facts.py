@@ -59,7 +59,7 @@ def read_facts(folder: Path) -> ModelFacts:
     Raises:
         ModelFolderError: a file is missing or broken.
     """
-    raw = _json(folder / "config.json")
+    raw = read_json(folder / "config.json")
     config = raw.get("text_config") if isinstance(raw.get("text_config"), dict) else raw
     assert isinstance(config, dict)
     tensors: list[_Tensor] = []
@@ -109,7 +109,7 @@ def _has_chat(folder: Path) -> bool:
     if (folder / "chat_template.jinja").exists():
         return True
     path = folder / "tokenizer_config.json"
-    return path.exists() and bool(_json(path).get("chat_template"))
+    return path.exists() and bool(read_json(path).get("chat_template"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,13 +153,18 @@ def _whole(config: Mapping[str, Any], *names: str) -> int:
     return int(value)
 
 
-def _json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a model folder's file that holds one JSON object.
+
+    Raises:
+        ModelFolderError: it is missing, or holds something else.
+    """
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ModelFolderError(f"{path} is missing; give a folder that holds a whole model") from error
     except (OSError, ValueError) as error:
-        raise ModelFolderError(f"{path} is broken ({error}); fetch it again") from error
+        raise ModelFolderError(f"{path} is broken ({error}); fetch or write it again") from error
     if not isinstance(raw, dict):
-        raise ModelFolderError(f"{path} must hold a JSON object; fetch it again")
+        raise ModelFolderError(f"{path} must hold a JSON object; fetch or write it again")
     return raw

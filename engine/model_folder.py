@@ -29,6 +29,7 @@ from engine.model.quantized_network import QuantizedNetwork, packed_bytes
 from engine.model.quantized_storage import METHOD, unpacked
 from engine.model.serving import Precision, cores_to_use, memory_for_weights, on_cpu
 from engine.model.transformer import Transformer
+from engine.model_facts import read_json
 from engine.paths import cache_folder
 from engine.prompt import PromptSettings, read_settings
 from engine.tokenizer import Tokenizer
@@ -103,7 +104,7 @@ def serve(
         model = read(folder, dtype=torch.bfloat16, device=device)
         plain = not isinstance(model.network, Transformer) or model.network.config.latent_attention is not None
         return model if plain else replace(model, network=CudaDecoder(model.transformer))
-    stored = _STORED_DTYPES.get(str(_read_json(folder / "config.json").get("dtype")), torch.float32)
+    stored = _STORED_DTYPES.get(str(read_json(folder / "config.json").get("dtype")), torch.float32)
     model = read(folder, dtype=stored if is_ours(folder) else torch.float32, device=device)
     if torch.device(device).type != "cpu" or not isinstance(model.network, Transformer):
         torch.set_num_threads(threads or cores_to_use())
@@ -130,7 +131,7 @@ def read_config(folder: Path) -> TransformerConfig:
     Raises:
         ModelFolderError: it is missing, broken, or describes an architecture that transformers does not know.
     """
-    raw = _read_json(folder / "config.json")
+    raw = read_json(folder / "config.json")
     try:
         return TransformerConfig.from_hugging_face(raw)
     except UnsupportedShapeError:
@@ -194,7 +195,7 @@ def is_ours(folder: Path) -> bool:
         ModelFolderError: `config.json` is missing or broken.
     """
     try:
-        TransformerConfig.from_hugging_face(_read_json(folder / "config.json"))
+        TransformerConfig.from_hugging_face(read_json(folder / "config.json"))
     except UnsupportedShapeError:
         return False
     return True
@@ -254,7 +255,7 @@ def stored_tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
         ModelFolderError: a file is missing or broken.
     """
     tensors = _tensors_as_stored(folder)
-    quantization = _read_json(folder / "config.json").get("quantization_config") or {}
+    quantization = read_json(folder / "config.json").get("quantization_config") or {}
     return unpacked(tensors) if quantization.get("quant_method") == METHOD else tensors
 
 
@@ -270,7 +271,7 @@ def _tensors_as_stored(folder: Path) -> Iterator[tuple[str, Tensor]]:
 
 def _weight_files(folder: Path) -> list[Path]:
     if (folder / _INDEX).exists():
-        weight_map = _read_json(folder / _INDEX).get("weight_map")
+        weight_map = read_json(folder / _INDEX).get("weight_map")
         if not isinstance(weight_map, dict) or not weight_map:
             raise ModelFolderError(f"{folder / _INDEX} has no weight_map; fetch it again")
         files = [folder / Path(name).name for name in sorted(set(weight_map.values()))]
@@ -323,23 +324,11 @@ def _read_mixture(folder: Path) -> Mixture:
     path = folder / "mixture.json"
     if not path.exists():
         return Mixture.default()
-    raw = _read_json(path)
+    raw = read_json(path)
     try:
         return Mixture.from_json(raw)
     except ModelFolderError as error:
         raise ModelFolderError(f"{folder}: {error}") from error
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ModelFolderError(f"{path} is missing; give a folder that holds a whole model") from error
-    except (OSError, ValueError) as error:
-        raise ModelFolderError(f"{path} is broken ({error}); fetch or write it again") from error
-    if not isinstance(raw, dict):
-        raise ModelFolderError(f"{path} must hold a JSON object; fetch or write it again")
-    return raw
 
 
 def _write_json(path: Path, value: Mapping[str, Any]) -> None:
