@@ -103,7 +103,7 @@ async def ask(client, line: int, before: str, *, invoked: bool = False):
             position=types.Position(line, column(client, before)),
         )
     )
-    return result.items
+    return list(result.items)
 
 
 async def test_a_suggestion_comes_in_the_clients_own_shape(client):
