@@ -185,7 +185,7 @@ async def test_a_request_sees_the_text_as_it_was_when_it_was_sent(client, events
 
 
 async def test_typing_a_suggestion_asks_the_engine_once(client, events):
-    await started(client)
+    await started(client, options={"lookAhead": False})  # which asks for what would follow, once, by itself
     await client.open(URI, "x = \n")
     await client.complete(URI, 0, 4)
     typed = "_done("
