@@ -19,6 +19,8 @@ _LONGEST_PAUSE: Final = 60.0
 _CLOSE_SECONDS: Final = 1.0
 _TRUSTED_SECONDS: Final = 0.5
 """How long after its last answer an engine is taken to be there."""
+_RECOGNISED_SECONDS: Final = 2.0
+"""How long an engine that goes on answering is taken to be the process it was."""
 _PROBE_SECONDS: Final = 0.5
 """How long an engine may take to say how it is; a busy one does so within milliseconds."""
 
@@ -51,6 +53,7 @@ class EngineLink:
         self._engine: Engine | None = None
         self._process_id: int | None = None
         self._last_heard = 0.0
+        self._last_recognised = 0.0
         self._probe: asyncio.Task[None] | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._teaching: asyncio.Task[None] | None = None
@@ -62,7 +65,9 @@ class EngineLink:
 
         An engine process ends when nobody used it for long, and its client starts it again with the next question. That
         question must not be a user's, who types on and cancels it: a start that is cancelled at every keystroke would
-        begin anew at every keystroke. So after a pause we ask first how the engine is, in a task of our own.
+        begin anew at every keystroke. So after a pause we ask first how the engine is, in a task of our own. An engine
+        that dies while somebody types is started again by the next question, with an answer and without a pause: one
+        that seems never to have been away is asked now and then which process it is, and nobody waits for that.
         """
         if self._engine is None:
             return None
@@ -75,6 +80,8 @@ class EngineLink:
             if self._probe is not None:
                 self.state = LinkState.STARTING
                 return None
+        elif now - self._last_recognised > _RECOGNISED_SECONDS:
+            self._probe = asyncio.ensure_future(self._ask_status(self._engine))
         return self._engine
 
     def heard(self) -> None:
@@ -140,6 +147,7 @@ class EngineLink:
                 continue
             self._engine, self.state, self.problem = engine, LinkState.READY, None
             self.heard()
+            self._last_recognised = self._last_heard
             log.info("the engine is ready")
             self._on_ready()
             return
@@ -155,6 +163,7 @@ class EngineLink:
         self._probe = None
         self.state = LinkState.READY
         self.heard()
+        self._last_recognised = self._last_heard
         if status.process_id != self._process_id:
             log.info("the engine has been started again")
             self._process_id = status.process_id

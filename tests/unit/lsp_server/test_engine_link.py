@@ -117,6 +117,18 @@ async def test_an_engine_that_starts_again_keeps_nobody_waiting():
     assert len(ready) == 2
 
 
+async def test_an_engine_that_was_replaced_between_two_answers_is_recognised_while_it_goes_on_answering(monkeypatch):
+    monkeypatch.setattr(engine_link, "_TRUSTED_SECONDS", 3600.0)
+    monkeypatch.setattr(engine_link, "_RECOGNISED_SECONDS", 0.0)
+    engine = ScriptedEngine()
+    ready = []
+    link = await linked(engine, on_ready=lambda: ready.append(1))
+    engine.process_id = 2
+    assert await link.engine() is engine, "nobody waits for it"
+    link.heard()
+    await until(lambda: len(ready) == 2)
+
+
 async def test_a_cancelled_request_does_not_cancel_the_start():
     engine = ScriptedEngine()
     link = await linked(engine)
