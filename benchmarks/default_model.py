@@ -26,7 +26,6 @@ from tqdm import tqdm
 
 from engine import model_folder
 from engine.adapted_models import adapted_folder
-from engine.api import Completion, CompletionRequest
 from engine.completer import Completer, Source
 from engine.model_folder import ServedModel
 from engine.model_names import resolve
@@ -37,6 +36,7 @@ from train.data.collect import collect
 from train.data.document import SourceDocument
 from train.data.recent_changes import added_since
 from train.data.tally import Tally
+from train.evaluate.completed_holes import complete_hole, count_ngrams
 from train.evaluate.language_model import EngineModel
 from train.evaluate.report import as_text
 from train.evaluate.repository_holes import HoleKind, RepositoryHole, draw_holes, edit_similarity, is_exact
@@ -107,16 +107,16 @@ def complete_holes(
         index = stack.enter_context(tempfile.TemporaryDirectory())
         repo = stack.enter_context(Repository.open(repository, index_folder=Path(index)))
         documents = read_documents(repo, arguments.language)
-        collection = learn(documents, model)
+        collection = count_ngrams(documents, model)
         contestants = enter(model, collection)
         lines = None
         if (adapted / "config.json").exists():
             past = json.loads((adapted / "adapted.json").read_text(encoding="utf-8"))["past"]
             lines = added_since(repository, past)
-            old = list(collect([f"{repository}@{past}"], [arguments.language], Tally()))
-            contestants = enter(model, learn(old, model))
+            collection = count_ngrams(collect([f"{repository}@{past}"], [arguments.language], Tally()), model)
+            contestants = enter(model, collection)
             tuned = model_folder.read(adapted)
-            contestants.append(contestant("both, adapted, our snippets", tuned, learn(old, model), Source.BOTH))
+            contestants.append(contestant("both, adapted, our snippets", tuned, collection, Source.BOTH))
         for kind in HoleKind:
             holes = draw_holes(documents, kind, count, arguments.seed, lines=lines)
             for hole in tqdm(holes, desc=f"{repository.name}, {kind.value}", disable=None):
@@ -159,14 +159,6 @@ def read_documents(repository: Repository, language: str) -> list[SourceDocument
     ]
 
 
-def learn(documents: Sequence[SourceDocument], model: ServedModel) -> NgramCollection:
-    """Count the n-grams of all files; the completer leaves the edited one out."""
-    collection = NgramCollection(model.transformer.config.vocab_size)
-    encoded = model.tokenizer.encode_batch([document.text for document in documents])
-    collection.learn(dict(zip((document.path for document in documents), encoded, strict=True)))
-    return collection
-
-
 def snippets_for(repository: Repository, hole: RepositoryHole, model: ServedModel) -> tuple[Snippet, ...]:
     """Ask the index as the server does."""
     cursor = Cursor(path=hole.path, prefix=hole.prefix, suffix=hole.suffix)
@@ -176,17 +168,7 @@ def snippets_for(repository: Repository, hole: RepositoryHole, model: ServedMode
 
 def score(entered: Contestant, hole: RepositoryHole, snippets: Sequence[Snippet]) -> Score:
     """Complete one hole."""
-    request = CompletionRequest(
-        document=hole.path,
-        path=hole.path,
-        comment=hole.comment,
-        prefix=hole.prefix,
-        suffix=hole.suffix,
-        snippets=snippets if entered.with_snippets else (),
-        collection="repository",
-    )
-    *_, completion = entered.completer.complete(request)
-    assert isinstance(completion, Completion)
+    completion = complete_hole(entered.completer, hole, snippets if entered.with_snippets else ())
     return Score(
         exact=is_exact(completion.text, hole.truth),
         similarity=edit_similarity(completion.text, hole.truth),

@@ -8,7 +8,6 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import torch
 
 from engine import model_folder
 from engine.adapted_models import adapted_folder
-from engine.api import Completion, CompletionRequest, Snippet
+from engine.api import Snippet
 from engine.completer import Completer
 from engine.model.transformer import Transformer
 from engine.model_folder import ServedModel
@@ -33,13 +32,14 @@ from train.data.recent_changes import RecentChanges, recent_changes
 from train.data.shards import read_shard, write_shard
 from train.data.tally import Tally
 from train.errors import CorpusError, RunError
+from train.evaluate.completed_holes import complete_hole, count_ngrams
 from train.evaluate.repository_holes import HoleKind, RepositoryHole, draw_holes, is_exact
 from train.export import export
 from train.loop import LoopSettings, train
 from train.metrics import Metric
 from train.optimizer import OptimizerSettings
 from train.schedule import Schedule
-from train.stages.pretrain import RowBatches
+from train.stages.pretrain import RowBatches, trainable_copy
 from train.tokenizer import BulkTokenizer
 
 LARGEST = 300_000_000
@@ -115,12 +115,16 @@ def adapt(
     past = list(collect([f"{repository}@{changes.past}"], (), Tally()))
     if not past:
         raise CorpusError(f"{repository} held no source at {changes.past[:12]}")
-    with tempfile.TemporaryDirectory(prefix="midfill-adapt-") as name, _finder(past, served, Path(name)) as find:
+    data = _data(served, settings)
+    with (
+        tempfile.TemporaryDirectory(prefix="midfill-adapt-") as name,
+        snippet_finder(past, data, served.prompt_settings, served.tokenizer, Path(name) / "trees") as find,
+    ):
         tell(f"learning from {len(past):,} files as of {changes.commits} commits ago")
-        network, tokens = _train(served, past, find, settings, Path(name), on_step)
+        network, tokens = _train(served, past, find, data, settings, Path(name), on_step)
         exam = list(_exam(repository, changes, past[0].repository, settings, find))
         tell(f"comparing on {len(exam)} holes in the lines added since")
-        collection = _count(past, served)
+        collection = count_ngrams(past, served)
         before = _score(served, exam, collection)
         after = _score(replace(served, network=network), exam, collection)
         adaptation = Adaptation(
@@ -135,13 +139,6 @@ def adapt(
         if adaptation.is_better:
             _keep(adapted_folder(repository, model), served, network, adaptation)
     return adaptation
-
-
-@contextmanager
-def _finder(past: Sequence[SourceDocument], served: ServedModel, folder: Path) -> Iterator[SnippetFinder]:
-    data = _data(served, AdaptSettings())
-    with snippet_finder(past, data, served.prompt_settings, served.tokenizer, folder / "trees") as find:
-        yield find
 
 
 def _data(served: ServedModel, settings: AdaptSettings) -> DataConfig:
@@ -166,11 +163,11 @@ def _train(
     served: ServedModel,
     past: Sequence[SourceDocument],
     find: SnippetFinder,
+    data: DataConfig,
     settings: AdaptSettings,
     folder: Path,
     on_step: Callable[[Metric], None],
 ) -> tuple[Transformer, int]:
-    data = _data(served, settings)
     tokenizer = BulkTokenizer((served.folder / "tokenizer.json").read_text(encoding="utf-8"))
     rows = training_rows(past, data, served.prompt_settings, tokenizer, find)
     write_shard(folder / "rows", rows, vocab_size=tokenizer.vocab_size, limit=data.tokens, about={})
@@ -191,10 +188,8 @@ def _train(
         checkpoint_minutes=60.0,
         keep_checkpoints=1,
     )
-    network = Transformer(served.transformer.config)
-    network.load_state_dict(served.transformer.state_dict())
     trained = train(
-        network,
+        trainable_copy(served.transformer),
         batches,
         LoopSettings(
             schedule=Schedule(shape="cosine", peak=settings.learning_rate, steps=steps, warmup_steps=min(20, steps)),
@@ -225,32 +220,13 @@ def _exam(
             yield _Question(hole=hole, snippets=find(by_path[hole.path], place))
 
 
-def _count(past: Sequence[SourceDocument], served: ServedModel) -> NgramCollection:
-    collection = NgramCollection(served.transformer.config.vocab_size)
-    encoded = served.tokenizer.encode_batch([document.text for document in past])
-    collection.learn(dict(zip((document.path for document in past), encoded, strict=True)))
-    return collection
-
-
 def _score(served: ServedModel, exam: Sequence[_Question], collection: NgramCollection) -> int:
     """Return how many holes are filled to the letter, greedily, with the n-gram models mixed in as in serving."""
     completer = Completer(served, find_collection=lambda _: collection)
-    right = 0
-    for number, question in enumerate(exam):
-        hole = question.hole
-        request = CompletionRequest(
-            document=str(number),
-            path=hole.path,
-            comment=hole.comment,
-            prefix=hole.prefix,
-            suffix=hole.suffix,
-            snippets=question.snippets,
-            collection="past",
-        )
-        *_, completion = completer.complete(request)
-        assert isinstance(completion, Completion)
-        right += is_exact(completion.text, hole.truth)
-    return right
+    return sum(
+        is_exact(complete_hole(completer, question.hole, question.snippets).text, question.hole.truth)
+        for question in exam
+    )
 
 
 def _keep(folder: Path, served: ServedModel, network: Transformer, adaptation: Adaptation) -> None:

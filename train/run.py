@@ -35,7 +35,7 @@ from train.stages.evaluate import REPORT, evaluate
 from train.stages.extend_context import extend_context
 from train.stages.instruct import TEMPLATES, Template, instruct
 from train.stages.practise import Practice, practise
-from train.stages.pretrain import pretrain, untrained
+from train.stages.pretrain import pretrain, trainable_copy, untrained
 from train.tokenizer import BulkTokenizer, train_tokenizer
 
 
@@ -395,11 +395,8 @@ class _Stages:
 
 
 def _trainable(folder: Path) -> Transformer:
-    """Return a copy of a model's network whose weights take gradients: those read from a folder lie in its file."""
-    read = model_folder.read_transformer(folder, model_folder.read_config(folder), torch.float32, "cpu")
-    network = Transformer(read.config)
-    network.load_state_dict(read.state_dict())
-    return network
+    """Return a model's network, ready to be trained."""
+    return trainable_copy(model_folder.read_transformer(folder, model_folder.read_config(folder), torch.float32, "cpu"))
 
 
 def _prompt_settings(folder: Path) -> PromptSettings:

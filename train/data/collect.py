@@ -8,7 +8,6 @@ their language is asked for.
 
 import gzip
 import json
-import os
 import re
 import subprocess
 import tarfile
@@ -29,6 +28,7 @@ from repo_context.languages import language_of
 from repo_context.scan import LOCK_FILES, NEVER_INDEXED_FOLDERS, SECRET_NAMES, Scanner
 from train.data.document import SourceDocument
 from train.data.licences import identify, is_licence_file, nearest_licence
+from train.data.programs import git_command, git_environment, run_git
 from train.data.tally import Tally
 from train.errors import CorpusError
 
@@ -235,7 +235,7 @@ def _repository_name(path: str) -> str:
 def _git_files(repository: Path, commit: str, reader: "_BlobReader", tally: Tally) -> Iterator[_File]:
     if not repository.is_dir():
         raise CorpusError(f"{repository} is no folder: give PATH@COMMIT of a git repository")
-    listing = _git(repository, "ls-tree", "-r", "-z", "--long", "--full-tree", commit)
+    listing = run_git(repository, "ls-tree", "-r", "-z", "--long", "--full-tree", commit)
     for line in listing.split(b"\0"):
         about, _, raw_path = line.partition(b"\t")
         fields = about.split()
@@ -258,23 +258,6 @@ def _git_files(repository: Path, commit: str, reader: "_BlobReader", tally: Tall
             yield _File(path, partial(reader.read, fields[2]))
 
 
-def _git(repository: Path, *arguments: str) -> bytes:
-    try:
-        # safe.directory: reading another user's repository runs none of its hooks.
-        command = ["git", "-c", "safe.directory=*", "-C", str(repository), *arguments]
-        return subprocess.run(command, check=True, capture_output=True, env=_environment()).stdout
-    except FileNotFoundError as error:
-        raise CorpusError("git is not installed: install it, or give a folder instead of a commit") from error
-    except subprocess.CalledProcessError as error:
-        message = error.stderr.decode("utf-8", "replace").strip().splitlines()
-        raise CorpusError(f"git cannot read {repository}: {message[-1] if message else 'unknown error'}") from error
-
-
-def _environment() -> dict[str, str]:
-    """Return the environment for git: a partial clone must not fetch what it lacks, file by file."""
-    return os.environ | {"GIT_NO_LAZY_FETCH": "1", "GIT_TERMINAL_PROMPT": "0"}
-
-
 class _BlobReader:
     """One `git cat-file --batch`, started when it is first asked."""
 
@@ -285,13 +268,12 @@ class _BlobReader:
     def read(self, blob: bytes) -> bytes:
         """Return a blob's bytes; OSError when the repository lacks it."""
         if self._process is None:
-            command = ["git", "-c", "safe.directory=*", "-C", str(self._repository), "cat-file", "--batch"]
             self._process = subprocess.Popen(
-                command,
+                git_command(self._repository, "cat-file", "--batch"),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                env=_environment(),
+                env=git_environment(),
             )
         asked, answered = self._process.stdin, self._process.stdout
         assert asked is not None

@@ -16,7 +16,6 @@ Nothing of a corpus is kept in a repository; its manifest is. A manifest is TOML
 
 import json
 import shutil
-import subprocess
 import sys
 import tarfile
 import tomllib
@@ -28,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from train.data.licences import PERMISSIVE, UNKNOWN, identify, is_licence_file
+from train.data.programs import git_command, run_program
 from train.errors import CorpusError
 
 HOST = "https://github.com"
@@ -137,10 +137,10 @@ def fetch_corpus(sources: Sequence[Source], folder: Path, *, host: str, tell: Ca
 
 def _clone(source: Source, folder: Path, host: str) -> None:
     """Check out one commit without its history, then forget that it was a clone."""
-    _run(source, "git", "init", "-q", str(folder))
+    _run(source, *git_command(folder, "init", "-q"))
     address = f"{host.rstrip('/')}/{source.name}"
-    _run(source, "git", "-C", str(folder), "fetch", "-q", "--depth=1", address, source.revision)
-    _run(source, "git", "-C", str(folder), "checkout", "-q", "FETCH_HEAD")
+    _run(source, *git_command(folder, "fetch", "-q", "--depth=1", address, source.revision))
+    _run(source, *git_command(folder, "checkout", "-q", "FETCH_HEAD"))
     shutil.rmtree(folder / ".git")
 
 
@@ -185,10 +185,4 @@ def _licences(folder: Path) -> Iterable[str]:
 
 
 def _run(source: Source, *command: str) -> None:
-    try:
-        done = subprocess.run(command, capture_output=True, check=False)
-    except OSError as error:
-        raise CorpusError(f"cannot run {command[0]} ({error.strerror}); install it") from error
-    if done.returncode:
-        reason = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["it failed"]
-        raise CorpusError(f"cannot fetch {source.name} {source.revision}: {reason[-1]}")
+    run_program(command, failure=f"cannot fetch {source.name} {source.revision}")

@@ -1,12 +1,12 @@
 """What a repository's latest commits added: lines that a model of its past has not seen."""
 
 import re
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from repo_context.languages import language_of
+from train.data.programs import run_git
 from train.errors import CorpusError
 
 _STEPS_BACK = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
@@ -80,12 +80,4 @@ def added_since(repository: Path, past: str) -> dict[str, frozenset[int]]:
 
 
 def _git(repository: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(repository), "-c", "core.quotePath=off", *arguments]
-    try:
-        done = subprocess.run(command, capture_output=True, check=False)
-    except OSError as error:
-        raise CorpusError(f"cannot run git ({error.strerror}); install it") from error
-    if done.returncode:
-        reason = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["git failed"]
-        raise CorpusError(f"{repository}: {reason[-1].removeprefix('fatal: ')}")
-    return done.stdout.decode("utf-8", "replace")
+    return run_git(repository, *arguments).decode("utf-8", "replace")

@@ -31,6 +31,7 @@ from train.parallel import IGNORED, processes
 from train.rewards import Answer, Rewards, Scored
 from train.schedule import Schedule
 from train.stages.instruct import Template
+from train.stages.pretrain import trainable_copy
 
 _ROUND = 64
 """Rows are padded to a multiple of this many tokens, so that a compiled step meets few shapes."""
@@ -227,8 +228,7 @@ def align(
     fitting = list(_with_room(tasks, dialogue, network, recipe))
     if not fitting:
         raise CorpusError("no task leaves room for an answer; lower align.max_tokens, or give shorter tasks")
-    learning = Transformer(network.config)
-    learning.load_state_dict(network.state_dict())
+    learning = trainable_copy(network)
     precision = torch.bfloat16 if machine.precision == "bfloat16" and processes().count == 1 else torch.float32
     device = processes().device
     learning.to(device)

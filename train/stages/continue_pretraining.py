@@ -18,7 +18,7 @@ from train.loop import Batch, LoopSettings, shuffled, train
 from train.metrics import Metric
 from train.optimizer import OptimizerSettings
 from train.schedule import Schedule
-from train.stages.pretrain import next_token_batch
+from train.stages.pretrain import next_token_batch, trainable_copy
 
 _BLOCK = 1000
 """Rows in which the mix is exact."""
@@ -153,8 +153,7 @@ def continue_pretraining(
         machine=machine,
         spike_sigmas=recipe.spike_sigmas,
     )
-    trainable = Transformer(network.config)
-    trainable.load_state_dict(network.state_dict())
+    trainable = trainable_copy(network)
     return train(trainable, batches, settings, folder, on_step=on_step)
 
 

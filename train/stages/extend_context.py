@@ -12,7 +12,7 @@ from train.loop import LoopSettings, train
 from train.metrics import Metric
 from train.optimizer import OptimizerSettings
 from train.schedule import Schedule
-from train.stages.pretrain import RowBatches, pretrain_schedule
+from train.stages.pretrain import RowBatches, pretrain_schedule, trainable_copy
 
 
 def extended(config: TransformerConfig, recipe: ExtendContextConfig) -> TransformerConfig:
@@ -74,11 +74,5 @@ def extend_context(
         spike_sigmas=pretraining.spike_sigmas,
         balance=pretraining.balance,
     )
-    return train(_with_config(network, extended(network.config, recipe)), batches, settings, folder, on_step=on_step)
-
-
-def _with_config(network: Transformer, config: TransformerConfig) -> Transformer:
-    """Return a trainable network of shape `config` with the weights of `network`."""
-    changed = Transformer(config)
-    changed.load_state_dict(network.state_dict())
-    return changed
+    changed = trainable_copy(network, extended(network.config, recipe))
+    return train(changed, batches, settings, folder, on_step=on_step)

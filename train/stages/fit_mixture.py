@@ -22,6 +22,7 @@ from train.data.cut_holes import Hole
 from train.data.repository_snippets import RepositorySnippets
 from train.data.tally import Tally
 from train.errors import CorpusError
+from train.evaluate.completed_holes import count_ngrams
 from train.evaluate.repository_holes import HoleKind, RepositoryHole, draw_holes
 
 _LONGEST_TRUTH = 48
@@ -101,9 +102,7 @@ def _samples(recorded: Sequence[_Recorded], mode: PromptMode) -> MixtureSamples:
 
 def _record(model: ServedModel, repository: Path, *, holes: int, seed: int) -> Iterator[_Recorded]:
     documents = {document.path: document for document in collect([repository], ["python"], Tally())}
-    collection = NgramCollection(model.transformer.config.vocab_size)
-    encoded = model.tokenizer.encode_batch([document.text for document in documents.values()])
-    collection.learn(dict(zip(documents, encoded, strict=True)))
+    collection = count_ngrams(documents.values(), model)
     settings = model.prompt_settings
     with (
         tempfile.TemporaryDirectory(prefix="midfill-mixture-") as trees,

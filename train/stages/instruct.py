@@ -17,6 +17,7 @@ from train.metrics import Metric
 from train.optimizer import OptimizerSettings
 from train.parallel import IGNORED
 from train.schedule import Schedule
+from train.stages.pretrain import trainable_copy
 
 END_OF_TURN = "<|EOT|>"
 END_OF_TEXT = DEEPSEEK_CODER.end_marks[0]
@@ -231,8 +232,7 @@ def instruct(
         optimizer=OptimizerSettings(weight_decay=0.0),
         machine=machine,
     )
-    trainable = Transformer(config)
-    trainable.load_state_dict(network.state_dict())
+    trainable = trainable_copy(network)
     return train(trainable, batches, settings, folder, on_step=on_step)
 
 

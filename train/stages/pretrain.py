@@ -104,6 +104,18 @@ def untrained(config: TransformerConfig, *, seed: int) -> Transformer:
     return network
 
 
+def trainable_copy(network: Transformer, config: TransformerConfig | None = None) -> Transformer:
+    """Return a copy whose weights take gradients: those read from a folder lie in its file.
+
+    Args:
+        network: stays as it is.
+        config: another shape with the same weights; None keeps the shape.
+    """
+    copy = Transformer(config or network.config)
+    copy.load_state_dict(network.state_dict())
+    return copy
+
+
 def pretrain_schedule(recipe: PretrainConfig, steps: int) -> Schedule:
     """Return the recipe's schedule over `steps`."""
     return Schedule(

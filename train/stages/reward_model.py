@@ -28,6 +28,7 @@ from train.parallel import IGNORED, Objective, summed_loss
 from train.rewards import Answer, Judge, Verdict
 from train.schedule import Schedule
 from train.stages.align import Dialogue
+from train.stages.pretrain import trainable_copy
 
 _ROUND = 64
 """Rows are padded to a multiple of this many tokens, so that a compiled step meets few shapes."""
@@ -211,8 +212,7 @@ def train_reward_model(
         final_share=0.0,
     )
     settings = LoopSettings(schedule=schedule, optimizer=OptimizerSettings(weight_decay=0.0), machine=machine)
-    learning = Transformer(network.config)
-    learning.load_state_dict(network.state_dict())
+    learning = trainable_copy(network)
     return train(
         learning,
         batches,

@@ -1,0 +1,34 @@
+"""Fills holes as serving does: with the n-gram statistics of the repository and its snippets, greedily."""
+
+from collections.abc import Iterable, Sequence
+
+from engine.api import Completion, CompletionRequest, Snippet
+from engine.completer import Completer
+from engine.model_folder import ServedModel
+from engine.ngram import NgramCollection
+from train.data.document import SourceDocument
+from train.evaluate.repository_holes import RepositoryHole
+
+
+def count_ngrams(documents: Iterable[SourceDocument], model: ServedModel) -> NgramCollection:
+    """Return the n-gram statistics of one repository's documents, by path; completing leaves the edited one out."""
+    texts = {document.path: document.text for document in documents}
+    collection = NgramCollection(model.network.config.vocab_size)
+    collection.learn(dict(zip(texts, model.tokenizer.encode_batch(list(texts.values())), strict=True)))
+    return collection
+
+
+def complete_hole(completer: Completer, hole: RepositoryHole, snippets: Sequence[Snippet]) -> Completion:
+    """Return what `completer` writes into a hole, whatever collection it finds being the hole's own."""
+    request = CompletionRequest(
+        document=f"{hole.path}:{len(hole.prefix)}",  # laid out anew, whatever hole came before
+        path=hole.path,
+        comment=hole.comment,
+        prefix=hole.prefix,
+        suffix=hole.suffix,
+        snippets=snippets,
+        collection="repository",
+    )
+    *_, completion = completer.complete(request)
+    assert isinstance(completion, Completion)
+    return completion
