@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.files import write_files
 from tests.support.lsp_client import NEOVIM, LspClient, running_server
 from tests.support.scripted_home import SERVER, scripted_home
 
@@ -31,11 +32,7 @@ FILES = {
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    root = tmp_path_factory.mktemp("project")
-    for name, text in FILES.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(text)
-    return root
+    return write_files(tmp_path_factory.mktemp("project"), FILES)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from repo_context.languages import language_of
 from repo_context.name_uses import NameUses
 from repo_context.resolvers import is_settings_file
 from repo_context.syntax import FileSyntax
+from tests.support.files import write_files
 
 GRAPHS = Path(__file__).parents[1] / "golden" / "repo_context" / "graphs"
 
@@ -25,9 +26,7 @@ class ImportSample:
 
     def write(self, folder: Path) -> None:
         """Put the files on disk, for a language's own tool to read."""
-        for path, text in self.files.items():
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            (folder / path).write_text(text, encoding="utf-8")
+        write_files(folder, self.files)
 
 
 def samples() -> list[ImportSample]:

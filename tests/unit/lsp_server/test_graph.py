@@ -7,6 +7,7 @@ import pytest
 from lsp_server.cli import main
 from lsp_server.verbs import graph_picture
 from repo_context.snippet import ImportEdge
+from tests.support.files import write_files
 
 FILES = {
     "shop/__init__.py": "",
@@ -20,9 +21,7 @@ FILES = {
 @pytest.fixture
 def show(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("MIDFILL_HOME", str(tmp_path / "home"))
-    for name, text in FILES.items():
-        (tmp_path / "root" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "root" / name).write_text(text)
+    write_files(tmp_path / "root", FILES)
 
     def show(*arguments):
         assert main(["graph", str(tmp_path / "root"), *arguments]) == 0

@@ -4,6 +4,7 @@ import pytest
 
 from lsp_server.symbol_questions import import_of, unknown_names
 from repo_context.repository import Repository
+from tests.support.files import write_files
 
 FILES = {
     "pkg/__init__.py": "",
@@ -24,10 +25,7 @@ FILES = {
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory):
-    root = tmp_path_factory.mktemp("repository")
-    for name, text in FILES.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(text)
+    root = write_files(tmp_path_factory.mktemp("repository"), FILES)
     with Repository.open(root, index_folder=tmp_path_factory.mktemp("index")) as repository:
         yield repository
 

@@ -2,6 +2,7 @@ import pytest
 
 from repo_context.repository import Repository
 from repo_context.snippet import Cursor
+from tests.support.files import write_files
 
 BASES = {
     "shop/base.py": "class Base:\n    def audit(self, by: str) -> None:\n        self.by = by\n\n"
@@ -50,9 +51,7 @@ def ask(tmp_path):
 
     def ask(source, path, files):
         root = tmp_path / "root"
-        for name, text in files.items():
-            (root / name).parent.mkdir(parents=True, exist_ok=True)
-            (root / name).write_text(text)
+        write_files(root, files)
         repository = Repository.open(root, index_folder=tmp_path / "index")
         opened.append(repository)
         prefix, _, suffix = source.partition("‸")

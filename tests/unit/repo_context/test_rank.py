@@ -2,6 +2,7 @@ import pytest
 
 from repo_context.repository import Repository
 from repo_context.snippet import Cursor
+from tests.support.files import write_files
 
 FILES = {
     "shop/__init__.py": "from .cart import Cart\n",
@@ -29,9 +30,7 @@ def ask(tmp_path):
     opened = []
 
     def ask(source, *, path="main.py", budget=300, files=FILES):
-        for name, text in files.items():
-            (root / name).parent.mkdir(parents=True, exist_ok=True)
-            (root / name).write_text(text)
+        write_files(root, files)
         repository = Repository.open(root, index_folder=tmp_path / "index")
         opened.append(repository)
         prefix, _, suffix = source.partition("‸")

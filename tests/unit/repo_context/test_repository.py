@@ -14,6 +14,7 @@ from repo_context.errors import IndexFolderError, RepositoryNotFoundError
 from repo_context.repository import Repository
 from repo_context.snippet import Cursor
 from repo_context.store import DATABASE
+from tests.support.files import write_files
 
 PACKAGES = Path(__file__).parents[3]
 FILES = {
@@ -30,16 +31,10 @@ FILES = {
 }
 
 
-def write(root, files):
-    for path, text in files.items():
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_text(text)
-
-
 @pytest.fixture
 def root(tmp_path):
     folder = tmp_path / "my repo ü"
-    write(folder, FILES)
+    write_files(folder, FILES)
     return folder
 
 
@@ -102,7 +97,7 @@ def test_an_unchanged_repository_is_not_parsed_again(reopen):
 
 def test_only_files_that_changed_are_parsed_again(reopen, root):
     reopen()
-    write(root, {"app/models.py": "class Order:\n    pass\n\n\nclass Basket:\n    pass\n", "new.py": "x = 1\n"})
+    write_files(root, {"app/models.py": "class Order:\n    pass\n\n\nclass Basket:\n    pass\n", "new.py": "x = 1\n"})
     (root / "web/draw.ts").unlink()
     repository = reopen()
     assert repository.summary().reparsed == 2
@@ -192,7 +187,7 @@ Repository.open(Path(sys.argv[1]), index_folder=Path(sys.argv[2]), on_progress=s
 
 def test_an_indexing_that_is_killed_leaves_an_index_that_the_next_one_completes(tmp_path):
     root = tmp_path / "many"
-    write(root, {f"pkg/f{number}.py": f"def f{number}(): pass\n" * 40 for number in range(1_200)})
+    write_files(root, {f"pkg/f{number}.py": f"def f{number}(): pass\n" * 40 for number in range(1_200)})
     command = [sys.executable, "-P", "-c", KILLED, str(root), str(tmp_path / "index")]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(PACKAGES)}
@@ -259,7 +254,7 @@ def test_unsaved_text_is_seen_at_once_and_is_not_stored(reopen):
 
 def test_a_saved_file_is_seen_at_once_and_stored(reopen, root):
     repository = reopen()
-    write(root, {"app/models.py": "class Basket: pass\n", "app/new.py": "def fresh(): pass\n"})
+    write_files(root, {"app/models.py": "class Basket: pass\n", "app/new.py": "def fresh(): pass\n"})
     repository.update("app/models.py")
     repository.update(root / "app/new.py")
     assert [item.name for item in repository.definitions_in("app/models.py")] == ["Basket"]
@@ -312,7 +307,7 @@ def test_a_file_that_turns_bad_or_vanishes_is_taken_out(reopen, root):
 
 def test_new_ignore_rules_take_files_out_and_let_others_in(reopen, root):
     repository = reopen()
-    write(root, {".gitignore": "web/\n"})
+    write_files(root, {".gitignore": "web/\n"})
     repository.update(".gitignore")
     assert paths(repository) == [*INDEXED[:4], "build/out.py"]
     assert paths(reopen()) == [*INDEXED[:4], "build/out.py"]
@@ -322,7 +317,7 @@ def test_new_settings_change_what_imports_lead_to(reopen, root):
     repository = reopen()
     repository.update("web/use.ts", 'import { draw } from "@/draw";\n')
     assert repository.depends_on()["web/use.ts"] == []
-    write(root, {"tsconfig.json": '{"compilerOptions": {"paths": {"@/*": ["web/*"]}}}'})
+    write_files(root, {"tsconfig.json": '{"compilerOptions": {"paths": {"@/*": ["web/*"]}}}'})
     repository.update("tsconfig.json")
     assert repository.depends_on()["web/use.ts"] == ["web/draw.ts"]
 
@@ -331,7 +326,7 @@ def test_a_file_that_changed_behind_our_back_is_left_out_once_and_indexed_again(
     repository = reopen()
     question = "from app.models import Order\nOrder("
     assert "app/models.py" in [snippet.path for snippet in ask(repository, question)]
-    write(root, {"app/models.py": "# moved\n\nclass Order:\n    def fresh(self): ...\n"})
+    write_files(root, {"app/models.py": "# moved\n\nclass Order:\n    def fresh(self): ...\n"})
     assert "app/models.py" not in [snippet.path for snippet in ask(repository, question)]
     (found,) = [snippet for snippet in ask(repository, question) if snippet.path == "app/models.py"]
     assert "def fresh" in found.text
@@ -357,7 +352,7 @@ def test_a_cursor_in_a_file_that_is_not_indexed_has_its_imports_read(reopen):
 
 def test_a_deep_tree_of_many_files_is_scanned_parsed_and_searched(tmp_path):
     root = tmp_path / "wide"
-    write(root, {f"p{number % 9}/m{number}.py": f"def thing_{number}(): pass\n" for number in range(130)})
+    write_files(root, {f"p{number % 9}/m{number}.py": f"def thing_{number}(): pass\n" for number in range(130)})
     with Repository.open(root, index_folder=tmp_path / "index") as repository:
         assert repository.summary().reparsed == 130
         assert next(s.path for s in ask(repository, "thing_77(")) == "p5/m77.py"

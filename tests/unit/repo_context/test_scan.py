@@ -7,13 +7,7 @@ import pytest
 from repo_context.errors import RepositoryNotFoundError
 from repo_context.file_record import SkipReason
 from repo_context.scan import ScannedFile, Scanner
-
-
-def write(root, files):
-    for path, text in files.items():
-        target = root / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text)
+from tests.support.files import write_files
 
 
 def scanned(root):
@@ -22,7 +16,7 @@ def scanned(root):
 
 
 def test_files_of_known_languages_come_in_order_of_path(tmp_path):
-    write(tmp_path, {"b.py": "", "a/z.py": "", "a/a.js": "", "photo.png": ""})
+    write_files(tmp_path, {"b.py": "", "a/z.py": "", "a/a.js": "", "photo.png": ""})
     assert scanned(tmp_path) == (["a/a.js", "a/z.py", "b.py"], {SkipReason.UNKNOWN_LANGUAGE: 1})
 
 
@@ -55,46 +49,46 @@ def test_a_folder_that_is_not_there_is_an_error_that_says_so(tmp_path):
     ],
 )
 def test_ignore_files_mean_what_they_mean_to_git(tmp_path, rules, kept):
-    write(tmp_path, {"x.py": "", "x.js": "", "sub/x.py": "", "sub/deep/x.js": "", **rules})
+    write_files(tmp_path, {"x.py": "", "x.js": "", "sub/x.py": "", "sub/deep/x.js": "", **rules})
     files, skipped = scanned(tmp_path)
     assert files == kept
     assert (SkipReason.IGNORED in skipped) == (len(kept) < 4)
 
 
 def test_a_pattern_that_is_none_does_not_disable_the_others(tmp_path):
-    write(tmp_path, {".gitignore": "!\n\\\n*.js\n", "x.py": "", "x.js": ""})
+    write_files(tmp_path, {".gitignore": "!\n\\\n*.js\n", "x.py": "", "x.js": ""})
     assert scanned(tmp_path)[0] == ["x.py"]
 
 
 def test_a_folder_inside_a_git_repository_obeys_the_rules_above_it(tmp_path):
     (tmp_path / ".git").mkdir()
-    write(tmp_path, {".gitignore": "part/a.py\n", "part/.gitignore": "b.py\n", "part/a.py": "", "part/c.py": ""})
-    write(tmp_path, {"part/b.py": ""})
+    write_files(tmp_path, {".gitignore": "part/a.py\n", "part/.gitignore": "b.py\n", "part/a.py": "", "part/c.py": ""})
+    write_files(tmp_path, {"part/b.py": ""})
     assert scanned(tmp_path / "part")[0] == ["c.py"]
 
 
 @pytest.mark.parametrize("pattern", ["versions\n", "/versions/*\n", "versions/3.11/lib/\n"])
 def test_a_folder_that_is_itself_ignored_is_read_when_it_is_asked_for(tmp_path, pattern):
     (tmp_path / ".git").mkdir()
-    write(tmp_path, {".gitignore": pattern, "versions/3.11/lib/a.py": "", "versions/3.11/lib/b.py": ""})
-    write(tmp_path, {"versions/3.11/lib/.gitignore": "b.py\n"})
+    write_files(tmp_path, {".gitignore": pattern, "versions/3.11/lib/a.py": "", "versions/3.11/lib/b.py": ""})
+    write_files(tmp_path, {"versions/3.11/lib/.gitignore": "b.py\n"})
     assert scanned(tmp_path / "versions" / "3.11" / "lib")[0] == ["a.py"]
 
 
 def test_a_linked_worktree_obeys_the_main_repository_s_exclude_file(tmp_path):
-    write(tmp_path, {"main/.git/info/exclude": "*.js\n", "main/.git/worktrees/w/commondir": "../..\n"})
-    write(tmp_path, {"w/.git": f"gitdir: {tmp_path}/main/.git/worktrees/w\n", "w/x.js": "", "w/x.py": ""})
+    write_files(tmp_path, {"main/.git/info/exclude": "*.js\n", "main/.git/worktrees/w/commondir": "../..\n"})
+    write_files(tmp_path, {"w/.git": f"gitdir: {tmp_path}/main/.git/worktrees/w\n", "w/x.js": "", "w/x.py": ""})
     assert scanned(tmp_path / "w")[0] == ["x.py"]
 
 
 @pytest.mark.parametrize("folder", [".git", "node_modules", ".venv", "__pycache__", ".ssh", "deep/node_modules"])
 def test_some_folders_are_never_walked_even_when_rules_admit_them(tmp_path, folder):
-    write(tmp_path, {f"{folder}/x.py": "", ".gitignore": f"!{folder}/\n"})
+    write_files(tmp_path, {f"{folder}/x.py": "", ".gitignore": f"!{folder}/\n"})
     assert scanned(tmp_path) == ([], {SkipReason.ALWAYS_SKIPPED_FOLDER: 1, SkipReason.UNKNOWN_LANGUAGE: 1})
 
 
 def test_a_virtual_environment_is_known_under_any_name(tmp_path):
-    write(tmp_path, {"py311/pyvenv.cfg": "", "py311/lib/x.py": "", "x.py": ""})
+    write_files(tmp_path, {"py311/pyvenv.cfg": "", "py311/lib/x.py": "", "x.py": ""})
     assert scanned(tmp_path)[0] == ["x.py"]
 
 
@@ -104,21 +98,21 @@ def test_a_virtual_environment_is_known_under_any_name(tmp_path):
     .pypirc key.p12 terraform.tfvars client_secret_1.json x.KEY""".split(),  # noqa: SIM905
 )
 def test_files_that_may_hold_secrets_are_never_read(tmp_path, name):
-    write(tmp_path, {name: "", f"sub/{name}": ""})
+    write_files(tmp_path, {name: "", f"sub/{name}": ""})
     assert scanned(tmp_path) == ([], {SkipReason.SECRET: 2})
     assert Scanner(tmp_path).judge_file(name) is SkipReason.SECRET
 
 
 @pytest.mark.parametrize("name", ["credentials.py", "secrets.py", "environment.py", "key.go", "token.ts"])
 def test_source_code_about_secrets_is_source_code(tmp_path, name):
-    write(tmp_path, {name: ""})
+    write_files(tmp_path, {name: ""})
     assert scanned(tmp_path)[0] == [name]
 
 
 def test_links_are_never_followed(tmp_path):
     root, outside = tmp_path / "root", tmp_path / "outside"
-    write(root, {"real.py": "", "sub/x.py": ""})
-    write(outside, {"secret.py": ""})
+    write_files(root, {"real.py": "", "sub/x.py": ""})
+    write_files(outside, {"secret.py": ""})
     (root / "inside.py").symlink_to("real.py")
     (root / "leaving.py").symlink_to(outside / "secret.py")
     (root / "folder").symlink_to(outside)
@@ -131,7 +125,7 @@ def test_links_are_never_followed(tmp_path):
 
 
 def test_a_file_below_a_link_is_not_admitted_one_by_one_either(tmp_path):
-    write(tmp_path, {"real/x.py": ""})
+    write_files(tmp_path, {"real/x.py": ""})
     (tmp_path / "link").symlink_to("real")
     assert Scanner(tmp_path).judge_file("link/x.py") is SkipReason.SYMLINK
 
@@ -141,14 +135,14 @@ def test_pipes_sockets_large_files_and_lock_files_are_counted(tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind("socket.py")
-        write(tmp_path, {"big.py": "x" * 1_048_577, "poetry.lock": "", "limit.py": "x" * 1_048_576})
+        write_files(tmp_path, {"big.py": "x" * 1_048_577, "poetry.lock": "", "limit.py": "x" * 1_048_576})
         files, skipped = scanned(tmp_path)
     assert files == ["limit.py"]
     assert skipped == {SkipReason.NOT_A_FILE: 2, SkipReason.TOO_LARGE: 1, SkipReason.GENERATED: 1}
 
 
 def test_names_with_spaces_and_any_letters_are_kept_and_names_that_are_no_text_are_not(tmp_path):
-    write(tmp_path, {"a b/ü ß.py": "", "日本.py": ""})
+    write_files(tmp_path, {"a b/ü ß.py": "", "日本.py": ""})
     (tmp_path / os.fsdecode(b"bad\xff.py")).write_text("")
     assert scanned(tmp_path) == (["a b/ü ß.py", "日本.py"], {SkipReason.ODD_NAME: 1})
 
@@ -164,14 +158,14 @@ def test_names_with_spaces_and_any_letters_are_kept_and_names_that_are_no_text_a
     ],
 )
 def test_one_path_is_judged_as_a_scan_would(tmp_path, path, answer):
-    write(tmp_path, {".gitignore": "ignored/\n", "x.py": "", "ignored/x.py": ""})
+    write_files(tmp_path, {".gitignore": "ignored/\n", "x.py": "", "ignored/x.py": ""})
     found = Scanner(tmp_path).judge_file(path)
     assert isinstance(found, answer) if isinstance(answer, type) else found is answer
 
 
 def test_files_beyond_the_limit_are_counted(tmp_path, monkeypatch):
     monkeypatch.setattr("repo_context.scan.MAX_FILES", 2)
-    write(tmp_path, {f"{number}.py": "" for number in range(5)})
+    write_files(tmp_path, {f"{number}.py": "" for number in range(5)})
     files, skipped = scanned(tmp_path)
     assert len(files) == 2
     assert Counter(skipped) == {SkipReason.TOO_MANY: 3}
@@ -194,9 +188,7 @@ GLOBAL_EXCLUDES = {
 @pytest.mark.parametrize("files", GLOBAL_EXCLUDES.values(), ids=GLOBAL_EXCLUDES)
 def test_the_users_own_excludes_hold_in_every_repository(tmp_path, monkeypatch, files):
     home, root = tmp_path / "home", tmp_path / "root"
-    for path, text in {**files, "../root/mine.py": "", "../root/kept.py": "", "../root/.git/HEAD": ""}.items():
-        (home / path).parent.mkdir(parents=True, exist_ok=True)
-        (home / path).write_text(text)
+    write_files(home, {**files, "../root/mine.py": "", "../root/kept.py": "", "../root/.git/HEAD": ""})
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     assert [file.path for file in Scanner(root).scan().files] == ["kept.py"]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.files import write_files
 from train.data.corpus import fetch_corpus, manifest_names, read_manifest
 from train.errors import CorpusError
 
@@ -23,9 +24,7 @@ def _repository(host: Path, name: str, files: dict[str, str]) -> str:
     folder = host / name
     folder.mkdir(parents=True)
     _git(folder, "init", "-q")
-    for path, text in files.items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_text(text, encoding="utf-8")
+    write_files(folder, files)
     _git(folder, "add", ".")
     _git(folder, "commit", "-q", "-m", "first")
     return _git(folder, "rev-parse", "HEAD")

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.files import write_files
 from train.config import load
 from train.data.config import CleanConfig
 from train.data.document import SourceDocument
@@ -55,9 +56,7 @@ def sources(tmp_path: Path) -> list[Path]:
         "fork/alone.py": _module("alone").replace("alone_table[3]", "alone_table[4]"),
         "test/t.py": _module("tested") + "# for every number in the list say whether two of them are close\n",
     }
-    for path, text in files.items():
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_text(text)
+    write_files(root, files)
     return sorted(path for path in root.iterdir())
 
 
