@@ -1,8 +1,9 @@
 """Remembers how each document's last prompt was laid out, and lays the next one out alike: what stays is not read anew.
 
-While snippets and suffix stay (or the suffix barely changes, as when a bracket is closed by the editor), the new prompt
-is the old one with more, or less, of the prefix at its end. For prompts whose suffix comes last, `TypedText.MIDDLE`
-puts what was typed since behind the middle mark, as the beginning of the middle (EFIM, arXiv 2505.21889).
+While snippets and suffix stay (or the suffix barely changes, as when a bracket is closed by the editor, or is not read
+at all), the new prompt is the old one with more, or less, of the prefix at its end. For prompts whose suffix comes
+last, `TypedText.MIDDLE` puts what was typed since behind the middle mark, as the beginning of the middle (EFIM, arXiv
+2505.21889).
 """
 
 from collections import OrderedDict
@@ -16,6 +17,9 @@ _LONGEST_TYPED = 64
 """Tokens that may stand behind the middle mark before the prompt is laid out anew."""
 _SLACK = 8
 """A prompt that has become too long is cut to leave this part of its room free, so that it is not cut again at once."""
+_LEAST = 2
+"""A prompt whose prefix was cut, and of which less than this part of its room is left, is laid out anew: whoever moved
+up or deleted has more text in front of the cursor than it shows."""
 _CHANGED = 0.1
 """Part of a suffix that may have changed while the old one goes on being used (Copilot's threshold)."""
 
@@ -44,7 +48,7 @@ class PromptMemory:
             PromptError: the budget cannot hold the marks and one token.
         """
         layout = self._layouts.get(document)
-        if layout is None or not _goes_on(layout, parts):
+        if layout is None or not self._goes_on(layout.parts, parts):
             return self._anew(document, parts, budget)
         prompt = self._extend(layout, parts, budget)
         if prompt is not None:
@@ -78,18 +82,18 @@ class PromptMemory:
             return None
         prefix = tuple(self._tokenizer.encode(kept))
         ids = (*old.ids[: len(old.ids) - len(old.prefix_ids)], *prefix)
-        return replace(old, ids=ids, prefix_ids=prefix) if len(ids) <= budget else None
+        fits = len(ids) <= budget and (not layout.start or len(ids) > budget // _LEAST)
+        return replace(old, ids=ids, prefix_ids=prefix) if fits else None
 
-
-def _goes_on(layout: _Layout, parts: PromptParts) -> bool:
-    """Whether a prompt may keep everything but its prefix."""
-    old = layout.parts
-    if (old.path, old.comment, old.repository) != (parts.path, parts.comment, parts.repository):
-        return False
-    same = [(piece.path, piece.text) for piece in old.snippets] == [
-        (piece.path, piece.text) for piece in parts.snippets
-    ]
-    return same and _barely_changed(old.suffix, parts.suffix)
+    def _goes_on(self, old: PromptParts, parts: PromptParts) -> bool:
+        """Whether a prompt may keep everything but its prefix."""
+        if (old.path, old.comment, old.repository) != (parts.path, parts.comment, parts.repository):
+            return False
+        if [(piece.path, piece.text) for piece in old.snippets] != [
+            (piece.path, piece.text) for piece in parts.snippets
+        ]:
+            return False
+        return self._settings.mode is PromptMode.LEFT_TO_RIGHT or _barely_changed(old.suffix, parts.suffix)
 
 
 def _barely_changed(old: str, new: str) -> bool:

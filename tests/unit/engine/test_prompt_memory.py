@@ -89,6 +89,24 @@ def test_a_suffix_that_barely_changes_stays_as_it_was():
     assert anew.suffix_ids != first.suffix_ids
 
 
+def test_a_suffix_that_is_not_read_does_not_matter():
+    memory = PromptMemory(LEFT_TO_RIGHT, TOKENIZER)
+    first = memory.build("d", parts(CORPUS[:CURSOR]), budget=200).ids
+    further = memory.build("d", parts(CORPUS[:CURSOR] + "x", suffix="\ny = 1\n"), budget=200).ids
+    assert further[: len(first) - 2] == first[:-2]
+
+
+@pytest.mark.parametrize("settings", [LEFT_TO_RIGHT, SUFFIX_FIRST], ids=lambda s: s.mode.value)
+def test_a_cursor_that_has_moved_up_gets_as_much_text_before_it_as_any_other(settings):
+    memory = PromptMemory(settings, TOKENIZER)
+    text = CORPUS * 3
+    cut = TOKENIZER.decode(memory.build("d", parts(text), budget=300).prefix_ids)
+    moved = parts(text[: len(text) - len(cut) + 40])
+    slack = build(moved, settings, TOKENIZER, budget=300 - 300 // 8).ids
+    assert len(slack) > 300 // 2
+    assert memory.build("d", moved, budget=300).ids == slack
+
+
 def test_documents_do_not_mix():
     memory = PromptMemory(LEFT_TO_RIGHT, TOKENIZER)
     one = memory.build("one", parts("a = 1\n"), budget=100).ids
