@@ -17,11 +17,15 @@ _WAIT_SECONDS: Final = 0.5
 async def import_what_is_missing(ls: MidfillServer, uri: str, accepted: str) -> None:
     """Import the names of an accepted text that its file does not know and the repository does, one edit at a time."""
     document = ls.session.documents.get(uri)
-    path, index = ls.session.index_of_document(uri)
-    language = language_of(path) if path else None
-    if document is None or index is None or language is None:
+    if document is None:
         return
-    others = document.text.replace(accepted, "", 1) if accepted in document.text else document.text
+    path, index = ls.session.index_of_document(document)
+    language = language_of(path)
+    if index is None or language is None:
+        return
+    others = "\n".join(
+        (document.text.replace(accepted, "", 1), *ls.session.notebooks.around(document, ls.session.documents))
+    )
     for name in names_to_import(accepted, others, language.name):
         reply = await index.ask({"do": "import", "path": path, "name": name}, wait=_WAIT_SECONDS)
         wanted = reply.get("import")

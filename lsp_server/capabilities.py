@@ -61,7 +61,10 @@ def read_profile(params: Mapping[str, Any]) -> ClientProfile:
 
 def initialize_result(params: Mapping[str, Any]) -> dict[str, Any]:
     """Return the result of `initialize` for a client's parameters."""
-    workspace = _object(_object(params.get("capabilities")).get("workspace"))
+    capabilities = _object(params.get("capabilities"))
+    workspace = _object(capabilities.get("workspace"))
+    # Only to those that know it: the others open cells as documents like any other.
+    has_notebooks = "synchronization" in _object(capabilities.get("notebookDocument"))
     offered = _object(workspace.get("fileOperations"))
     everything = {"filters": [{"scheme": "file", "pattern": {"glob": "**/*"}}]}
     operations = {name: everything for name in _FILE_OPERATIONS if offered.get(name) is True}
@@ -69,6 +72,7 @@ def initialize_result(params: Mapping[str, Any]) -> dict[str, Any]:
         "capabilities": {
             "positionEncoding": read_profile(params).encoding.value,
             "textDocumentSync": {"openClose": True, "change": 2, "save": {"includeText": False}},
+            **({"notebookDocumentSync": _NOTEBOOKS} if has_notebooks else {}),
             # An empty object, not `true`: clients that check for options find them, others find something true.
             "inlineCompletionProvider": {},
             "executeCommandProvider": {"commands": list(COMMANDS)},
@@ -81,6 +85,8 @@ def initialize_result(params: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+_NOTEBOOKS: Final = {"notebookSelector": [{"notebook": "*"}], "save": True}
+"""Every cell of every notebook."""
 _REGISTRABLE: Final = {
     "workspace/didChangeWatchedFiles": "didChangeWatchedFiles",
     "workspace/didChangeConfiguration": "didChangeConfiguration",

@@ -2,7 +2,18 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 from urllib.parse import quote, unquote, urlsplit
+
+from repo_context.languages import language_of
+
+_CELL: Final = "vscode-notebook-cell:"
+_EXTENSIONS: Final = {
+    "python": "py", "javascript": "js", "typescript": "ts", "typescriptreact": "tsx", "markdown": "md", "rust": "rs",
+    "csharp": "cs", "fsharp": "fs", "julia": "jl", "shellscript": "sh", "powershell": "ps1", "ruby": "rb",
+    "kotlin": "kt",
+}  # fmt: skip
+"""By language id, of those that are not their own extension (as `r`, `go` and `sql` are)."""
 
 
 def path_of(uri: str) -> Path | None:
@@ -23,6 +34,20 @@ def path_of(uri: str) -> Path | None:
     return Path(path)
 
 
+def notebook_of_cell(uri: str) -> str | None:
+    """Return the URI of the notebook that VS Code's URI of a cell names; None when it is no such URI.
+
+    >>> notebook_of_cell("vscode-notebook-cell:/tmp/a%20b.ipynb#W0sZmlsZQ%3D%3D")
+    'file:///tmp/a%20b.ipynb'
+    """
+    if not uri.startswith(_CELL):
+        return None
+    notebook = uri.removeprefix(_CELL).partition("#")[0]
+    if not notebook.startswith("/"):
+        return f"untitled:{notebook}"
+    return f"file:{notebook}" if notebook.startswith("//") else f"file://{notebook}"
+
+
 def uri_of(path: Path) -> str:
     """Return the URI of an absolute path."""
     return "file://" + quote(str(path))
@@ -41,6 +66,19 @@ def name_of(uri: str, roots: Iterable[Path]) -> tuple[str, Path | None]:
         return unquote(uri.rsplit("/", 1)[-1].rsplit(":", 1)[-1]) or "untitled", None
     root = holder_of(path, roots)
     return (path.relative_to(root).as_posix(), root) if root is not None else (path.name, None)
+
+
+def with_extension(name: str, language_id: str) -> str:
+    """Return a name that says its language: what is no file, as a notebook's cell, has no extension that does.
+
+    >>> with_extension("Untitled-1", "python"), with_extension("a.ipynb", "python"), with_extension("a.ipynb", "r")
+    ('Untitled-1.py', 'a.ipynb', 'a.ipynb.r')
+    """
+    is_notebook = name.endswith(".ipynb")
+    if not language_id or (is_notebook and language_id == "python") or (language_of(name) and not is_notebook):
+        return name
+    named = f"{name}.{_EXTENSIONS.get(language_id, language_id)}"
+    return named if is_notebook or language_of(named) else name
 
 
 def refusal_to_index(root: Path) -> str | None:

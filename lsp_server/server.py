@@ -4,7 +4,15 @@ from lsprotocol import types
 
 from engine.api import Engine
 from lsp_server import methods
-from lsp_server.handlers import commands, inline_completion, lifecycle, plugin, text_sync, workspace_files
+from lsp_server.handlers import (
+    commands,
+    inline_completion,
+    lifecycle,
+    notebook_sync,
+    plugin,
+    text_sync,
+    workspace_files,
+)
 from lsp_server.language_server import MidfillServer
 from lsp_server.session import Connect
 from lsp_server.settings import Settings
@@ -24,6 +32,10 @@ def build(connect: Connect | None = None) -> MidfillServer:
     on(types.TEXT_DOCUMENT_DID_CHANGE)(text_sync.did_change)
     on(types.TEXT_DOCUMENT_DID_SAVE)(text_sync.did_save)
     on(types.TEXT_DOCUMENT_DID_CLOSE)(text_sync.did_close)
+    on(types.NOTEBOOK_DOCUMENT_DID_OPEN)(notebook_sync.did_open)
+    on(types.NOTEBOOK_DOCUMENT_DID_CHANGE)(notebook_sync.did_change)
+    on(types.NOTEBOOK_DOCUMENT_DID_SAVE)(notebook_sync.did_save)
+    on(types.NOTEBOOK_DOCUMENT_DID_CLOSE)(notebook_sync.did_close)
     on(types.TEXT_DOCUMENT_INLINE_COMPLETION, types.InlineCompletionOptions())(inline_completion.inline_completion)
     on(types.WORKSPACE_DID_CHANGE_WORKSPACE_FOLDERS)(workspace_files.did_change_workspace_folders)
     on(types.WORKSPACE_DID_CHANGE_WATCHED_FILES)(workspace_files.did_change_watched_files)

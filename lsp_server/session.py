@@ -16,7 +16,8 @@ from lsp_server.completion.snapshot import Snapshot, Trigger
 from lsp_server.document import Document, Edit, Position
 from lsp_server.engine_link import EngineLink
 from lsp_server.index_process import IndexProcess, IndexState
-from lsp_server.places import holder_of, name_of, path_of, refusal_to_index, uri_of
+from lsp_server.notebooks import Notebooks
+from lsp_server.places import holder_of, name_of, path_of, refusal_to_index, uri_of, with_extension
 from lsp_server.settings import Options, Settings, decode, resolve
 from lsp_server.suggestions import Item, Suggestions
 from repo_context.languages import comment_marker
@@ -64,6 +65,7 @@ class Session:
         self.client = ClientProfile()
         self.settings = Settings()
         self.documents: dict[str, Document] = {}
+        self.notebooks = Notebooks()
         self.folders: list[Path] = []
         self._reporter = reporter
         self._options: dict[str, Options] = {}
@@ -71,7 +73,9 @@ class Session:
         self._loose_ends: set[asyncio.Task[None]] = set()
         self._running = False
         self.engine = EngineLink(
-            lambda: connect(adapted_to(self.folders, self.settings)), on_ready=self._teach_everything
+            lambda: connect(adapted_to(self.folders, self.settings)),
+            on_ready=self._teach_everything,
+            on_taught=lambda: self.suggestions.forget_unshown(),
         )
         self.suggestions = Suggestions(
             engine=self.engine.engine,
@@ -213,7 +217,8 @@ class Session:
         if selected is not None:
             prefix = document.split_at(selected.start)[0] + selected.text
             suffix = document.split_at(selected.end)[1]
-        name, root = name_of(uri, self.folders)
+        name, root = self._name_of(document)
+        cells_above, cells_below = self.notebooks.around(document, self.documents)
         return Snapshot(
             uri=uri,
             version=document.version,
@@ -224,6 +229,8 @@ class Session:
             prefix=encodable(prefix),
             suffix=encodable(suffix),
             trigger=trigger,
+            cells_above=encodable(cells_above),
+            cells_below=encodable(cells_below),
         )
 
     async def answer(self, snapshot: Snapshot, line: int, index: int) -> list[Item]:
@@ -242,9 +249,10 @@ class Session:
         self._options[_SWITCHES] = switched
         self.settings = resolve(*self._options.values())
 
-    def index_of_document(self, uri: str) -> tuple[str, IndexProcess | None]:
-        """Return a document's path in its workspace folder, and that folder's index."""
-        return self._index_of(uri)
+    def index_of_document(self, document: Document) -> tuple[str, IndexProcess | None]:
+        """Return a document's path in its workspace folder, and that folder's index; a cell's are its notebook's."""
+        name, root = self._name_of(document)
+        return name, self._indexes.get(root) if root is not None else None
 
     def indexes(self) -> tuple[IndexProcess, ...]:
         """Return the index of each folder that has one."""
@@ -284,6 +292,7 @@ class Session:
             if holder is index:
                 index.note_open(name)
                 index.update(name, document_text(document))
+        self.suggestions.forget_unshown()
         self.engine.teach(str(index.root), index.files)
 
     def _teach_everything(self) -> None:
@@ -299,8 +308,14 @@ class Session:
         index = self._indexes.get(Path(snapshot.root)) if snapshot.root is not None else None
         if index is None or settings.snippet_budget == 0:
             return ()
-        cursor = Cursor(path=snapshot.path, prefix=snapshot.prefix, suffix=snapshot.suffix)
+        cursor = Cursor(path=snapshot.path, prefix=snapshot.context_above, suffix=snapshot.context_below)
         return await index.snippets_for(cursor, budget=settings.snippet_budget, wait=settings.context_wait_ms / 1000)
+
+    def _name_of(self, document: Document) -> tuple[str, Path | None]:
+        notebook = self.notebooks.notebook_of(document.uri)
+        name, root = name_of(notebook or document.uri, self.folders)
+        is_file = notebook is None and path_of(document.uri) is not None
+        return name if is_file else with_extension(name, document.language_id), root
 
     def _index_of(self, uri: str) -> tuple[str, IndexProcess | None]:
         path = path_of(uri)

@@ -6,7 +6,8 @@ SUFFIX = ".ipynb"
 MAX_NOTEBOOK_BYTES = 16 * 1_048_576
 """Most of a notebook is its outputs, which are not read; larger ones (16 MiB) are left out."""
 
-_CELL = "# %%"
+CELL = "# %%"
+"""The line above a cell's code."""
 _PYTHON_CELLS = ("%%time", "%%timeit", "%%capture", "%%prun")
 """Cell magics whose cells are still Python."""
 
@@ -35,6 +36,17 @@ def code_of(content: str) -> str | None:
     return "\n".join(block for block in blocks if block)
 
 
+def block_of(code: str) -> str:
+    """Return one cell's lines with line ends, below a line `# %%`; empty for a blank cell."""
+    if not code.strip():
+        return ""
+    lines = code.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n").split("\n")
+    first = lines[0].strip()
+    foreign = first.startswith("%%") and not first.startswith(_PYTHON_CELLS)
+    kept = [f"# {line}" if foreign or _is_magic(line) else line for line in lines]
+    return "\n".join([CELL, *kept, ""])
+
+
 def language_of_notebook(content: str) -> str:
     """Return the language that a notebook says its cells are written in, in lower case; `python` when it says none."""
     try:
@@ -57,16 +69,9 @@ def _cells(notebook: object) -> list[object] | None:
 
 
 def _block(cell: dict[str, object]) -> str:
-    """Return one cell's lines with line ends; empty for a blank cell."""
     source = cell.get("source", cell.get("input", ""))
     text = "".join(part for part in source if isinstance(part, str)) if isinstance(source, list) else source
-    if not isinstance(text, str) or not text.strip():
-        return ""
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n").split("\n")
-    first = lines[0].strip()
-    foreign = first.startswith("%%") and not first.startswith(_PYTHON_CELLS)
-    kept = [f"# {line}" if foreign or _is_magic(line) else line for line in lines]
-    return "\n".join([_CELL, *kept, ""])
+    return block_of(text) if isinstance(text, str) else ""
 
 
 def _is_magic(line: str) -> bool:

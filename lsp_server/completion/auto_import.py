@@ -21,7 +21,7 @@ _TOP_LINES: Final = 400
 """Lines in which the imports of a file are looked for."""
 _MOST_NAMES: Final = 8
 _NEVER: Final = frozenset(dir(builtins)) | frozenset(keyword.kwlist)
-_PYTHON: Final = ("python",)
+_PYTHON: Final = ("python", "jupyter")
 _SCRIPT: Final = ("javascript", "typescript", "tsx")
 
 

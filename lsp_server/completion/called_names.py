@@ -55,6 +55,7 @@ _PYTHON: Final = frozenset(dir(builtins)) | frozenset(keyword.kwlist)
 
 CHECKED: Final[dict[str, frozenset[str]]] = {
     "python": _PYTHON,
+    "jupyter": _PYTHON,
     "javascript": _SCRIPT,
     "typescript": _SCRIPT,
     "tsx": _SCRIPT,

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -29,6 +30,8 @@ FindSnippets = Callable[[Snapshot, Settings], Awaitable[Sequence[Snippet]]]
 FindUnknown = Callable[[Snapshot, Sequence[Candidate]], Awaitable[tuple[Candidate, ...]]]
 
 _ALTERNATIVES: Final = LARGEST_CHOICE
+_KEPT_QUESTIONS: Final = 16
+"""Latest questions to the engine that are kept for whoever asks where a text comes from."""
 _SUPERSEDED: Final = "superseded"
 
 
@@ -71,7 +74,8 @@ class Pipeline:
         self.without: Collection[str] = ()
         """Names of steps to leave out, for a benchmark that measures each of them."""
         self.requests: dict[str, CompletionRequest] = {}
-        """The latest question to the engine about each document."""
+        """The question to the engine that the latest answer in each document comes from."""
+        self._asked: deque[tuple[Facts, CompletionRequest]] = deque(maxlen=_KEPT_QUESTIONS)
 
     async def answer(self, snapshot: Snapshot, settings: Settings) -> Answer:
         """Answer one request; an older one on the same document is superseded at once, whatever comes of this one."""
@@ -148,7 +152,6 @@ class Pipeline:
         snippets = await self._find_snippets(flight.snapshot, settings)
         found = perf_counter()
         request = _request(flight, settings, snippets)
-        self.requests[flight.snapshot.uri] = request
         flight.asked = True
         try:
             completions = await _collect(engine, request, flight.grow)
@@ -169,6 +172,7 @@ class Pipeline:
             new_tokens=completion.new_tokens,
             timings={**{hop: value * 1000 for hop, value in took.items()}, **completion.timings},
         )
+        self._asked.append((facts, request))
         if flight.waiting:
             self.pace.note_answer(written - start)
         self.cache.put(flight.snapshot, flight.length, candidates, facts=facts, wide=flight.wide)
@@ -187,7 +191,16 @@ class Pipeline:
         )
         if answer.suggestion is not None:
             found.entry.shown_to = found.typed + len(answer.suggestion.text)
+        self._note_question(snapshot.uri, found.entry.facts)
         return answer
+
+    def _note_question(self, uri: str, facts: Facts) -> None:
+        """Keep what was asked for a text that is answered with: looking ahead asks more than what is shown."""
+        request = next((request for known, request in self._asked if known is facts), None)
+        if request is not None:
+            self.requests[uri] = request
+        else:
+            self.requests.pop(uri, None)
 
     def _look_ahead(self, snapshot: Snapshot, answer: Answer, settings: Settings) -> None:
         """Ask, while the engine is idle, what follows if the suggestion is accepted."""

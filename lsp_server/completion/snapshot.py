@@ -31,6 +31,19 @@ class Snapshot:
     trigger: Trigger = Trigger.AUTOMATIC
     follows_acceptance: bool = False
     """Whether a suggestion was accepted, or typed to its end, right before the cursor."""
+    cells_above: str = ""
+    """What stands in a notebook before the document, which is one of its cells."""
+    cells_below: str = ""
+
+    @property
+    def context_above(self) -> str:
+        """All that stands before the cursor: what a suggestion may refer to."""
+        return self.cells_above + self.prefix
+
+    @property
+    def context_below(self) -> str:
+        """All that stands after the cursor."""
+        return self.suffix + self.cells_below
 
     @property
     def line_before(self) -> str:

@@ -140,6 +140,11 @@ class SuggestionCache:
         for number in [number for number, entry in self._entries.items() if entry.uri == uri]:
             del self._entries[number]
 
+    def forget_unshown(self) -> None:
+        """Drop what was not worth showing, as when the engine has learned: asked again, it may say something better."""
+        for number in [number for number, entry in self._entries.items() if not entry.shown_to]:
+            self._drop(number)
+
     def clear(self) -> None:
         """Drop everything, as when the model changes."""
         self._tries.clear()

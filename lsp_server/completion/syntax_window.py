@@ -42,7 +42,7 @@ class SyntaxWindow:
         language = language_of(snapshot.path)
         if language is None or language.grammar is None:
             return None
-        return cls(grammar=language.grammar, above=_above(snapshot.prefix), below=_below(snapshot.suffix))
+        return cls(grammar=language.grammar, above=_above(snapshot.context_above), below=_below(snapshot.context_below))
 
     def place(self) -> Place:
         """Say what the cursor stands in."""

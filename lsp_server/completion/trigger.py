@@ -55,11 +55,15 @@ _REFUSALS: Final[dict[Refusal, Callable[[Snapshot, Settings], bool]]] = {
     Refusal.DISABLED: lambda _, settings: not settings.enabled,
     Refusal.LANGUAGE: lambda snapshot, settings: snapshot.language_id in settings.disabled_languages,
     Refusal.MIDDLE_OF_LINE: lambda snapshot, _: not _CLOSING_REST.fullmatch(snapshot.line_after),
-    Refusal.EMPTY_DOCUMENT: lambda snapshot, _: not snapshot.prefix.strip() and not snapshot.suffix.strip(),
+    Refusal.EMPTY_DOCUMENT: lambda snapshot, _: _is_blank(snapshot.context_above) and _is_blank(snapshot.context_below),
     Refusal.IN_COMMENT: lambda snapshot, settings: not settings.comments and _is_in(Place.COMMENT, snapshot),
     Refusal.IN_STRING: lambda snapshot, settings: not settings.strings and _is_in(Place.STRING, snapshot),
 }
 """In the order of their cost."""
+
+
+def _is_blank(text: str) -> bool:
+    return not text or text.isspace()
 
 
 def _at_empty_block(snapshot: Snapshot) -> bool:

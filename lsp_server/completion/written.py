@@ -16,9 +16,10 @@ _CUT: Final = (FinishReason.MAX_TOKENS, FinishReason.CANCELLED)
 
 
 def near_cursor(snapshot: Snapshot) -> tuple[str, str]:
-    """Return the text before and after the cursor that the engine is sent."""
-    start = max(0, len(snapshot.prefix) - _SENT) >> _STEP << _STEP
-    return snapshot.prefix[start:], snapshot.suffix[:_SENT]
+    """Return the text before and after the cursor that the engine is sent; a notebook's other cells are part of it."""
+    above = snapshot.context_above
+    start = max(0, len(above) - _SENT) >> _STEP << _STEP
+    return above[start:], snapshot.context_below[:_SENT]
 
 
 def as_candidates(completions: Sequence[Completion], snapshot: Snapshot) -> tuple[Candidate, ...]:

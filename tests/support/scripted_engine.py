@@ -3,9 +3,9 @@
     python -P scripted_engine.py SCRIPT.json EVENTS
 
 It answers the language server that `server_of_scripted_engine.py` runs in the same MIDFILL_HOME. SCRIPT is a list of
-`{"after": REGEX, "text": TEXT, "sure": NUMBER, "token_ms": NUMBER, "alternatives": [TEXT, ...]}`: the first whose
-pattern ends the text before the cursor is written, token by token; without one, nothing. EVENTS gets a line for each
-thing asked.
+`{"after": REGEX, "before": REGEX, "text": TEXT, "sure": NUMBER, "token_ms": NUMBER, "alternatives": [TEXT, ...]}`: the
+first whose patterns end the text before the cursor, and begin the text after it, is written, token by token; without
+one, nothing. EVENTS gets a line for each thing asked.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 
 from engine import wire
-from engine.api import Chunk, Completion, EngineStatus, FinishReason
+from engine.api import Chunk, Completion, CompletionRequest, EngineStatus, FinishReason
 from tests.support.server_of_scripted_engine import socket_path
 
 _TOKEN = re.compile(r"\w+|\s+|[^\w\s]")
@@ -59,7 +59,7 @@ class ScriptedDaemon:
     async def complete(self, writer: asyncio.StreamWriter, message: dict) -> None:
         request = wire.request_from_json(message["request"])
         self.note(f"complete {request.length.value} {request.prefix[-20:]!a}")
-        rules = [rule for rule in json.loads(self._script.read_text()) if fits(rule, request.prefix)]
+        rules = [rule for rule in json.loads(self._script.read_text()) if fits(rule, request)]
         rule = rules[0] if rules else {}
         for token in _TOKEN.findall(rule.get("text", "")):
             await asyncio.sleep(rule.get("token_ms", 0) / 1000)
@@ -76,8 +76,9 @@ class ScriptedDaemon:
         writer.write(wire.frame(message))
 
 
-def fits(rule: dict, prefix: str) -> bool:
-    return re.search(rule["after"] + r"\Z", prefix) is not None
+def fits(rule: dict, request: CompletionRequest) -> bool:
+    ends = re.search(rule["after"] + r"\Z", request.prefix) is not None
+    return ends and re.match(rule.get("before", ""), request.suffix) is not None
 
 
 def completion_of(text: str, sure: float) -> Completion:

@@ -104,6 +104,24 @@ async def test_an_engine_error_is_told_once_and_never_raised():
     assert [str(error) for error in bench.errors] == ["gone"]
 
 
+async def test_the_question_that_is_kept_is_that_of_the_answer_not_of_what_comes_next():
+    bench = Bench(ScriptedEngine("10"))
+    cursor = at("x = ‸\n")
+    await bench.pipeline.answer(cursor, Settings())
+    while len(bench.engine.requests) < 2:
+        await asyncio.sleep(0.01)
+    assert bench.pipeline.requests[cursor.uri].prefix == "x = "
+    await bench.pipeline.answer(at("x = 10‸\n", follows_acceptance=True), Settings())
+    assert bench.pipeline.requests[cursor.uri].prefix == "x = 10"
+
+
+async def test_other_cells_are_sent_around_the_cell():
+    bench = Bench(ScriptedEngine("10"))
+    await bench.pipeline.answer(at("‸\n", cells_above="# %%\ny = 1\n", cells_below="z\n"), Settings(look_ahead=False))
+    [request] = bench.engine.requests
+    assert (request.prefix, request.suffix) == ("# %%\ny = 1\n", "\nz\n")
+
+
 async def test_typing_through_asks_the_engine_once():
     bench = Bench(ScriptedEngine("foo(bar)"))
     settings = Settings(look_ahead=False)
