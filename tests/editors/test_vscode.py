@@ -1,5 +1,6 @@
 """Real Visual Studio Code, the packaged extension, the real server, a scripted engine: what a person sees and does."""
 
+import json
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -16,6 +17,7 @@ SCRIPT = {
     "x = ": ["compute(a, b)"],
     "if a:\n        ": ["b = compute(a, b)\n        return b"],
     "compute(": ["a, b)"],
+    "# %%\nrate = 3\n\n# %%\nfirst = ": ["gather(rate)"],
     "many = ": ["compute(a, b)", "compute(b, a)", "a + b"],
 }
 
@@ -126,6 +128,29 @@ def test_several_cursors_get_what_is_typed_and_no_more(window: Window):
     window.settle()
     window.until_text("#x = def add(a, b):\n#x =     \n")
     window.press("Escape", "Escape")
+
+
+def test_a_cell_of_a_notebook_is_completed_after_the_cells_before_it(
+    window: Window, project: Path, script: ScriptedMidfill
+):
+    path = project / "book.ipynb"
+    window.show_notebook(path, ["rat = 3", "first"])
+    window.focus_cell(0)
+    window.press("Home", "ArrowRight", "ArrowRight", "ArrowRight")
+    window.type("e")
+    window.focus_cell(1)
+    window.type(" = ")
+    window.until_ghost("gather(rate)")
+    window.picture("notebook")
+    window.press("Tab")
+
+    def saved() -> bool:
+        window.press("Control+s")
+        window.settle(0.2)
+        cells = json.loads(path.read_text())["cells"]
+        return ["".join(cell["source"]) for cell in cells] == ["rate = 3", "first = gather(rate)"]
+
+    until(saved, path.read_text, SECONDS)
 
 
 def test_a_renamed_file_goes_on_under_its_new_name(window: Window, project: Path):

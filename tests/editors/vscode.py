@@ -7,7 +7,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
@@ -92,6 +92,21 @@ class Window:
         self._in_explorer(path).dblclick()
         self.page.wait_for_selector(f".tab.active[data-resource-name='{path.name}']")
         self._focus()
+
+    def show_notebook(self, path: Path, cells: Sequence[str]) -> None:
+        """Write a notebook of Python cells and show it in the running window."""
+        stored = [{"cell_type": "code", "metadata": {}, "outputs": [], "source": text} for text in cells]
+        about = {"language_info": {"name": "python"}}
+        path.write_text(json.dumps({"cells": stored, "metadata": about, "nbformat": 4, "nbformat_minor": 5}))
+        self.path = path
+        self._in_explorer(path).dblclick()
+        self.page.wait_for_selector(".notebookOverlay .monaco-editor .view-line")
+
+    def focus_cell(self, number: int) -> None:
+        """Put the cursor at the end of a notebook's cell."""
+        self.page.locator(".notebookOverlay .code-cell-row .monaco-editor .view-lines").nth(number).click()
+        self.page.wait_for_selector(".notebookOverlay .monaco-editor.focused")
+        self.press("Control+End")
 
     def rename(self, path: Path) -> None:
         """Give the file that is shown another name, in the explorer."""
