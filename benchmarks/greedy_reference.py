@@ -1,6 +1,6 @@
 """Compares greedy answers with a slow reference, token for token, on prompts cut from real repositories.
 
-    python -m benchmarks.greedy_reference FOLDER... [--prompts 500] [--model default]
+    python -m benchmarks.greedy_reference FOLDER... [--prompts 500] [--skip 0] [--model default]
 
 The engine keeps keys and values from prompt to prompt and checks drafts in one pass; the reference reads the whole
 sequence anew for every token, one token at a time, in fp32. Both mix in the n-gram models and heal tokens.
@@ -10,6 +10,7 @@ import argparse
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,8 @@ class RereadingNetwork:
         """Return the logits [T, vocab_size] after each new token."""
         assert isinstance(cache, Ids)
         cache.ids += ids[0].tolist()
-        logits: Tensor = self._transformer(torch.tensor([cache.ids]))[0, -ids.shape[1] :]
+        states = self._transformer.hidden_states(torch.tensor([cache.ids]))[0, -ids.shape[1] :]
+        logits: Tensor = self._transformer.lm_head(states)
         return logits
 
     def next_logits(self, ids: Tensor, cache: TokenCache) -> Tensor:
@@ -76,9 +78,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", type=Path, nargs="+")
     parser.add_argument("--prompts", type=int, default=500)
+    parser.add_argument("--skip", type=int, default=0, help="prompts to leave out first: a run in several pieces")
     parser.add_argument("--model", default="default")
     arguments = parser.parse_args()
-    different = list(differences(arguments.folders, arguments.prompts, arguments.model))
+    different = list(differences(arguments.folders, arguments.prompts, arguments.model, skip=arguments.skip))
     for request, fast, slow in different:
         print(f"{request.path}, {len(request.prefix)} characters in: {fast!r} is not {slow!r}")
     print(f"{arguments.prompts - len(different)} of {arguments.prompts} answers equal the slow reference")
@@ -86,7 +89,7 @@ def main() -> None:
 
 
 def differences(
-    folders: Sequence[Path], prompts: int, model_name: str = "default"
+    folders: Sequence[Path], prompts: int, model_name: str = "default", *, skip: int = 0
 ) -> Iterator[tuple[CompletionRequest, str, str]]:
     """Yield every request that the engine answers differently, with both answers."""
     model = model_folder.read(resolve(model_name))
@@ -96,7 +99,7 @@ def differences(
     slow_model = replace(model, network=RereadingNetwork(model.transformer))
     find = {_COLLECTION: collection}.get
     fast = Completer(model, find_collection=find)
-    for request in _requests(texts, prompts):
+    for request in islice(_requests(texts, skip + prompts), skip, None):
         slow = Completer(slow_model, find_collection=find, drafting=Drafting.OFF)
         one, other = _answer(fast, request), _answer(slow, request)
         if one != other:
