@@ -32,6 +32,11 @@ class ChunkTable:
     def __len__(self) -> int:
         return len(self.starts)
 
+    def sizes(self) -> Ints:
+        """Return how many postings each chunk has."""
+        # Not `np.diff`, which takes ten times as long for a table of a few chunks, and there is one a file.
+        return self.pointers[1:] - self.pointers[:-1]
+
 
 class TermCounter:
     """Counts terms by their numbers in `vocabulary`, and numbers names in `names`; it adds new ones to both.
@@ -87,6 +92,10 @@ _SEPARATE = bytes(code if code > 127 or chr(code).isalnum() or chr(code) in "_\0
 """Puts a space for every ASCII character that is never part of a word."""
 
 
+_TERMS_OF_WORD = terms_of_word.__wrapped__
+"""Without its cache: a word is looked through once."""
+
+
 class _Words(dict[bytes, int]):
     """Word → its number; a word that is looked up for the first time gets one, and its terms are noted.
 
@@ -107,7 +116,7 @@ class _Words(dict[bytes, int]):
         number = self[word] = len(self)
         text = word.decode("utf-8", "surrogatepass")
         # Most words are plain enough for a question that is answered ten times as fast as they are looked through.
-        terms = terms_of_word(text) if text.isascii() and text.isidentifier() else terms_of(text)
+        terms = _TERMS_OF_WORD(text) if text.isascii() and text.isidentifier() else terms_of(text)
         self._terms.extend([vocabulary.setdefault(term, len(vocabulary)) for term in terms])
         self._pointers.append(len(self._terms))
         return number

@@ -260,9 +260,18 @@ def reject_text(text: str) -> SkipReason | None:
     lines = text.count("\n") + 1
     if len(text) > MINIFIED_FROM_CHARACTERS and len(text) / lines > MAX_MEAN_LINE_CHARACTERS:
         return SkipReason.LONG_LINES
-    if len(text) > MAX_LINE_CHARACTERS and max(map(len, text.split("\n"))) > MAX_LINE_CHARACTERS:
-        return SkipReason.LONG_LINES
-    return None
+    return SkipReason.LONG_LINES if _has_long_line(text) else None
+
+
+def _has_long_line(text: str) -> bool:
+    """Look at every few thousandth character instead of every line."""
+    start = 0
+    while len(text) - start > MAX_LINE_CHARACTERS:
+        end = text.rfind("\n", start, start + MAX_LINE_CHARACTERS + 1)
+        if end < 0:
+            return True
+        start = end + 1
+    return False
 
 
 def normal_lines(text: str) -> str:
@@ -279,7 +288,7 @@ def _parse(text: str, lines: Sequence[str], language: Language) -> tuple[FileSyn
     unparsed = ""
     if language.grammar is not None:
         try:
-            return syntax.parse(text, language.grammar), ""
+            return syntax.parse(text, language.grammar, lines), ""
         except (GrammarMissingError, ParseAbandonedError) as error:
             unparsed = str(error)
     plain = FileSyntax(definitions=(), references=frozenset(), imports=(), chunks=tuple(cut_lines(lines)))

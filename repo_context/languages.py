@@ -55,7 +55,7 @@ _PYTHON = Grammar(
     module="tree_sitter_python",
     queries=("python",),
     reach=4,
-    deeper=rb"(?m)^[ \t]+(?=(?:def|async|class|import|from|type)[ \t]).",
+    deeper=rb"\n[ \t]+(?=(?:def|async|class|import|from|type)[ \t]).",
 )
 
 PARSED_LANGUAGES: tuple[Language, ...] = (

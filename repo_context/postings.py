@@ -181,7 +181,7 @@ def postings_of(tables: Sequence[tuple[int, ChunkTable]]) -> tuple[Ints, NDArray
     sizes = [len(table) for _, table in tables]
     firsts = np.array([first for first, _ in tables], np.int64)
     slots = np.repeat(firsts - np.cumsum(sizes) + sizes, sizes) + np.arange(sum(sizes))
-    lengths = _joined([np.diff(table.pointers) for _, table in tables])
+    lengths = _joined([table.sizes() for _, table in tables])
     terms = _joined([table.term_ids for _, table in tables])
     return terms, np.repeat(slots, lengths), _joined([table.counts for _, table in tables])
 

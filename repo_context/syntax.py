@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
@@ -74,8 +74,8 @@ class FileSyntax:
     """Packages or namespaces that the file says its definitions belong to, as `a.b` or `A\\B`."""
 
 
-def parse(source: str, grammar: Grammar) -> FileSyntax:
-    r"""Parse one file. `source` has `\n` line ends only; rows are counted by them.
+def parse(source: str, grammar: Grammar, lines: Sequence[str] | None = None) -> FileSyntax:
+    r"""Parse one file. `source` has `\n` line ends only; rows are counted by them. `lines`: its lines, if at hand.
 
     Errors: `GrammarMissingError`; `ParseAbandonedError` when it takes more than `MAX_PARSE_SECONDS` of CPU time.
 
@@ -85,7 +85,6 @@ def parse(source: str, grammar: Grammar) -> FileSyntax:
     (['def f(x):'], 'a')
     """
     encoded = source.encode("utf-8", "surrogatepass")
-    lines = source.split("\n")
     tree = _parse_tree(encoded, grammar)
     found: dict[int, _Found] = {}
     imports: dict[tuple[int, int], _ImportParts] = {}
@@ -108,7 +107,7 @@ def parse(source: str, grammar: Grammar) -> FileSyntax:
         definitions=_definitions(found.values(), encoded),
         references=_references(tree, encoded, grammar),
         imports=tuple(imports[key].build() for key in sorted(imports)),
-        chunks=tuple(cut_tree(tree.root_node, lines)),
+        chunks=tuple(cut_tree(tree.root_node, source.split("\n") if lines is None else lines)),
         packages=_package_names(packages, encoded) if packages else (),
     )
 
@@ -187,8 +186,11 @@ def _matches(tree: Tree, encoded: bytes, grammar: Grammar) -> _Matches:
 
 def _references(tree: Tree, encoded: bytes, grammar: Grammar) -> frozenset[str]:
     query = load_query(grammar).references
-    nodes = QueryCursor(query, match_limit=MATCH_LIMIT).captures(tree.root_node).get("reference", ())
-    names = {encoded[node.start_byte : node.end_byte] for node in nodes}
+    captures = QueryCursor(query, match_limit=MATCH_LIMIT).captures(tree.root_node)
+    names = {encoded[node.start_byte : node.end_byte] for node in captures.get("reference", ())}
+    # What may as well be a variable is a name of a type when it looks like one; a predicate in the query is far slower.
+    types = {encoded[node.start_byte : node.end_byte] for node in captures.get("reference.type", ())}
+    names.update(name for name in types if name[:1].isupper())
     return frozenset([name.decode("utf-8", "replace") for name in names])
 
 

@@ -438,7 +438,7 @@ class _Slots:
         self.starts[new] = _joined([table.starts for table in tables.values()])
         self.ends[new] = _joined([table.ends for table in tables.values()])
         totals = np.concatenate([[0], np.cumsum(_joined([table.counts for table in tables.values()]))])
-        sizes = _joined([np.diff(table.pointers) for table in tables.values()])
+        sizes = _joined([table.sizes() for table in tables.values()])
         # Not reduceat: it takes a chunk without terms for one that has the next one's first.
         bounds = np.concatenate([[0], np.cumsum(sizes)])
         self.lengths[new] = np.diff(totals[bounds])

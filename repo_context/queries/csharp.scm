@@ -27,7 +27,7 @@
 (variable_declaration type: (identifier) @reference)
 (method_declaration returns: (identifier) @reference)
 (property_declaration type: (identifier) @reference)
-((member_access_expression expression: (identifier) @reference) (#match? @reference "^[A-Z]"))
+(member_access_expression expression: (identifier) @reference.type)
 (nullable_type type: (identifier) @reference)
 (array_type type: (identifier) @reference)
 (cast_expression type: (identifier) @reference)

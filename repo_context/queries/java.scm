@@ -16,10 +16,10 @@
 
 ; References
 (method_invocation name: (identifier) @reference)
-((method_invocation object: (identifier) @reference) (#match? @reference "^[A-Z]"))
+(method_invocation object: (identifier) @reference.type)
 (field_access field: (identifier) @reference)
-((field_access object: (identifier) @reference) (#match? @reference "^[A-Z]"))
-((method_reference . (identifier) @reference) (#match? @reference "^[A-Z]"))
+(field_access object: (identifier) @reference.type)
+(method_reference . (identifier) @reference.type)
 (type_identifier) @reference
 (marker_annotation name: (identifier) @reference)
 (annotation name: (identifier) @reference)

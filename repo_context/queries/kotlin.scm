@@ -19,6 +19,6 @@
 ; References
 (call_expression . (identifier) @reference)
 (navigation_expression (_) (identifier) @reference)
-((navigation_expression . (identifier) @reference) (#match? @reference "^[A-Z]"))
+(navigation_expression . (identifier) @reference.type)
 (user_type (identifier) @reference)
 (callable_reference (identifier) @reference)

@@ -26,5 +26,5 @@
 ; References
 (call_expression function: (identifier) @reference)
 (field_expression field: (identifier) @reference)
-((field_expression value: (identifier) @reference) (#match? @reference "^[A-Z]"))
+(field_expression value: (identifier) @reference.type)
 (type_identifier) @reference

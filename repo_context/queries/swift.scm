@@ -21,5 +21,5 @@
 ; References
 (call_expression . (simple_identifier) @reference)
 (navigation_suffix suffix: (simple_identifier) @reference)
-((navigation_expression target: (simple_identifier) @reference) (#match? @reference "^[A-Z]"))
+(navigation_expression target: (simple_identifier) @reference.type)
 (user_type (type_identifier) @reference)

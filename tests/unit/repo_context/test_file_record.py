@@ -3,7 +3,16 @@ import os
 import pytest
 
 from repo_context.chunk_terms import TermCounter
-from repo_context.file_record import FileRecord, Job, Skipped, SkipReason, Unchanged, record_files
+from repo_context.file_record import (
+    MAX_LINE_CHARACTERS,
+    FileRecord,
+    Job,
+    Skipped,
+    SkipReason,
+    Unchanged,
+    record_files,
+    reject_text,
+)
 from repo_context.languages import language_named
 
 PYTHON = language_named("python")
@@ -96,3 +105,11 @@ def test_a_file_that_cannot_be_parsed_is_kept_as_text_with_the_reason(tmp_path, 
     assert isinstance(found, FileRecord)
     assert "more than 0 s" in found.unparsed
     assert len(found.chunks.starts) > 1_000
+
+
+@pytest.mark.parametrize("length", range(4_990, 5_012))
+def test_a_long_line_is_seen_wherever_line_ends_fall(length):
+    # Many short lines beside it, so that the mean length says nothing.
+    text = "\n".join(["a" * 3_000, "b" * length, *["c"] * 60, "d" * length])
+    longest = max(map(len, text.split("\n")))
+    assert (reject_text(text) is SkipReason.LONG_LINES) == (longest > MAX_LINE_CHARACTERS)
