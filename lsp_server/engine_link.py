@@ -20,7 +20,7 @@ _CLOSE_SECONDS: Final = 1.0
 _TRUSTED_SECONDS: Final = 0.5
 """How long after its last answer an engine is taken to be there."""
 _RECOGNISED_SECONDS: Final = 2.0
-"""How long an engine that goes on answering is taken to be the process it was."""
+"""How long after an answer an engine is taken to be the process it was."""
 _PROBE_SECONDS: Final = 0.5
 """How long an engine may take to say how it is; a busy one does so within milliseconds."""
 
@@ -38,22 +38,29 @@ class LinkState(Enum):
 class EngineLink:
     """Holds the engine of one language server; nothing here raises."""
 
-    def __init__(self, connect: Callable[[], Awaitable[Engine]], *, on_ready: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], Awaitable[Engine]],
+        *,
+        on_ready: Callable[[], None],
+        on_taught: Callable[[], None] = lambda: None,
+    ) -> None:
         """Prepare; `start` connects.
 
         Args:
             connect: starts or reaches the engine process; called anew for every try.
             on_ready: called whenever an engine has become ready, which may know nothing yet.
+            on_taught: called whenever it knows more.
         """
         self.state = LinkState.IDLE
         self.problem: str | None = None
         """Why the last try failed."""
         self._connect = connect
-        self._on_ready = on_ready
+        self._on_ready, self._on_taught = on_ready, on_taught
         self._engine: Engine | None = None
         self._process_id: int | None = None
         self._last_heard = 0.0
-        self._last_recognised = 0.0
+        self._recognition: asyncio.TimerHandle | None = None
         self._probe: asyncio.Task[None] | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._teaching: asyncio.Task[None] | None = None
@@ -65,28 +72,31 @@ class EngineLink:
 
         An engine process ends when nobody used it for long, and its client starts it again with the next question. That
         question must not be a user's, who types on and cancels it: a start that is cancelled at every keystroke would
-        begin anew at every keystroke. So after a pause we ask first how the engine is, in a task of our own. An engine
-        that dies while somebody types is started again by the next question, with an answer and without a pause: one
-        that seems never to have been away is asked now and then which process it is, and nobody waits for that.
+        begin anew at every keystroke. So after a pause we ask first how the engine is, in a task of our own.
         """
         if self._engine is None:
             return None
         now = asyncio.get_running_loop().time()
-        if self._probe is None and now - self._last_heard > _TRUSTED_SECONDS:
-            self._probe = asyncio.ensure_future(self._ask_status(self._engine))
+        if now - self._last_heard > _TRUSTED_SECONDS:
+            self._recognise()
         if self._probe is not None:
             # Already slow before: the process is starting, and nobody waits for that.
             await asyncio.wait({self._probe}, timeout=_PROBE_SECONDS if self.state is LinkState.READY else 0)
             if self._probe is not None:
                 self.state = LinkState.STARTING
                 return None
-        elif now - self._last_recognised > _RECOGNISED_SECONDS:
-            self._probe = asyncio.ensure_future(self._ask_status(self._engine))
         return self._engine
 
     def heard(self) -> None:
-        """Note that the engine has just answered."""
-        self._last_heard = asyncio.get_running_loop().time()
+        """Note that the engine has just answered.
+
+        One that died while somebody typed was started again by the next question and answers without a pause, knowing
+        nothing: shortly after an answer it is asked which process it is, and nobody waits for that.
+        """
+        loop = asyncio.get_running_loop()
+        self._last_heard = loop.time()
+        if self._recognition is None:
+            self._recognition = loop.call_later(_RECOGNISED_SECONDS, self._recognise)
 
     def start(self) -> None:
         """Connect in the background; tries again, with growing pauses, until it works."""
@@ -123,7 +133,7 @@ class EngineLink:
 
     async def close(self) -> None:
         """Let go of the engine; the shared process goes on."""
-        for task in (self._connecting, self._teaching, self._probe):
+        for task in (self._connecting, self._teaching, self._probe, self._recognition):
             if task is not None:
                 task.cancel()
         if self._engine is not None:
@@ -146,11 +156,17 @@ class EngineLink:
                 pause = min(pause * 2, _LONGEST_PAUSE)
                 continue
             self._engine, self.state, self.problem = engine, LinkState.READY, None
-            self.heard()
-            self._last_recognised = self._last_heard
+            self._last_heard = asyncio.get_running_loop().time()
             log.info("the engine is ready")
             self._on_ready()
             return
+
+    def _recognise(self) -> None:
+        if self._recognition is not None:
+            self._recognition.cancel()
+            self._recognition = None
+        if self._engine is not None and self._probe is None:
+            self._probe = asyncio.ensure_future(self._ask_status(self._engine))
 
     async def _ask_status(self, engine: Engine) -> None:
         try:
@@ -162,8 +178,7 @@ class EngineLink:
             return
         self._probe = None
         self.state = LinkState.READY
-        self.heard()
-        self._last_recognised = self._last_heard
+        self._last_heard = asyncio.get_running_loop().time()
         if status.process_id != self._process_id:
             log.info("the engine has been started again")
             self._process_id = status.process_id
@@ -184,6 +199,8 @@ class EngineLink:
             except EngineError as error:
                 log.warning("the engine did not learn %d files: %s", len(lesson), error)
                 self.lost(engine)
+            else:
+                self._on_taught()
 
     def _drop(self) -> None:
         engine, self._engine = self._engine, None

@@ -111,6 +111,10 @@ class Suggestions:
         """Drop what was written, as when the model changes."""
         self._pipeline.forget_texts()
 
+    def forget_unshown(self) -> None:
+        """Drop what was written and not shown, as when the engine or the index has learned."""
+        self._pipeline.forget_unshown()
+
     def why(self, uri: str | None) -> dict[str, Any] | None:
         """Explain the latest answer in a document, or in whichever was asked last."""
         inspected = self._inspected.get(uri or self._last_uri or "")

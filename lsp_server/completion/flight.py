@@ -29,6 +29,8 @@ class Flight:
         self.text = ""
         self.asked = False
         """Whether the engine has the question: before, a newer one takes its place for nothing."""
+        self.lessons = 0
+        """How often the engine had learned when it got the question."""
         self.problem: str | None = None
         """Why there will be no answer."""
         self.waiting = 0

@@ -73,6 +73,8 @@ class Pipeline:
         self.pace = Pace()
         self.without: Collection[str] = ()
         """Names of steps to leave out, for a benchmark that measures each of them."""
+        self._lessons = 0
+        """How often the engine or the index has learned."""
         self.requests: dict[str, CompletionRequest] = {}
         """The question to the engine that the latest answer in each document comes from."""
         self._asked: deque[tuple[Facts, CompletionRequest]] = deque(maxlen=_KEPT_QUESTIONS)
@@ -110,6 +112,11 @@ class Pipeline:
             self._stop(uri)
         self.cache.clear()
 
+    def forget_unshown(self) -> None:
+        """Drop what was not worth showing, as when the engine or the index has learned: it may do better now."""
+        self._lessons += 1
+        self.cache.forget_unshown()
+
     async def _wait(self, snapshot: Snapshot, length: Length, settings: Settings) -> Answer:
         """Wait for a question that is on its way while it agrees with what is typed, or for one of our own."""
         wide = snapshot.trigger is Trigger.INVOKED
@@ -128,7 +135,10 @@ class Pipeline:
                 return Answer(reason=flight.problem, length=length)
             found = self.cache.find(snapshot, length, wide=wide) if flight.done else None
             if found is not None:
-                return self._judge(found, snapshot, length, settings, Source.ENGINE if ours else Source.IN_FLIGHT)
+                answer = self._judge(found, snapshot, length, settings, Source.ENGINE if ours else Source.IN_FLIGHT)
+                if answer.suggestion is None and flight.lessons != self._lessons:
+                    self.cache.drop(found.entry)
+                return answer
             if ours:
                 return Answer(reason=_SUPERSEDED, length=length)
 
@@ -152,7 +162,7 @@ class Pipeline:
         snippets = await self._find_snippets(flight.snapshot, settings)
         found = perf_counter()
         request = _request(flight, settings, snippets)
-        flight.asked = True
+        flight.asked, flight.lessons = True, self._lessons
         try:
             completions = await _collect(engine, request, flight.grow)
         except EngineError as error:

@@ -102,7 +102,7 @@ class SuggestionCache:
         entry.number = next(self._numbers)
         self._entries[entry.number] = entry
         while len(self._entries) > self._capacity:
-            self._drop(next(iter(self._entries)))
+            self.drop(next(iter(self._entries.values())))
 
     def find(self, snapshot: Snapshot, length: Length, *, wide: bool = False) -> Found | None:
         """Return what a kept text says at a cursor, the one that was written nearest to it; None when there is none.
@@ -142,20 +142,22 @@ class SuggestionCache:
 
     def forget_unshown(self) -> None:
         """Drop what was not worth showing, as when the engine has learned: asked again, it may say something better."""
-        for number in [number for number, entry in self._entries.items() if not entry.shown_to]:
-            self._drop(number)
+        for entry in [entry for entry in self._entries.values() if not entry.shown_to]:
+            self.drop(entry)
+
+    def drop(self, entry: Entry) -> None:
+        """Drop one text."""
+        if self._entries.pop(entry.number, None) is None:
+            return
+        trie = self._tries[entry.uri]
+        for key in set(entry.keys):
+            for value in [value for value in trie.along(key) if value[0] is entry]:
+                trie.remove(key, value)
 
     def clear(self) -> None:
         """Drop everything, as when the model changes."""
         self._tries.clear()
         self._entries.clear()
-
-    def _drop(self, number: int) -> None:
-        entry = self._entries.pop(number)
-        trie = self._tries[entry.uri]
-        for key in set(entry.keys):
-            for value in [value for value in trie.along(key) if value[0] is entry]:
-                trie.remove(key, value)
 
 
 def _places(line_before: str, text: str) -> list[tuple[str, int]]:

@@ -20,8 +20,10 @@ class ScriptedEngine:
         self.gate.set()
         self.problem: EngineError | None = None
         self.closed = False
+        self.asked = 0
 
     async def status(self) -> EngineStatus:
+        self.asked += 1
         await self.gate.wait()
         if self.problem:
             raise self.problem
@@ -47,11 +49,11 @@ def no_patience(monkeypatch):
     monkeypatch.setattr(engine_link, "_PROBE_SECONDS", 0.05)
 
 
-async def linked(engine: ScriptedEngine, on_ready=lambda: None) -> EngineLink:
+async def linked(engine: ScriptedEngine, on_ready=lambda: None, on_taught=lambda: None) -> EngineLink:
     async def connect() -> ScriptedEngine:
         return engine
 
-    link = EngineLink(connect, on_ready=on_ready)
+    link = EngineLink(connect, on_ready=on_ready, on_taught=on_taught)
     link.start()
     await until(lambda: link.state is LinkState.READY)
     return link
@@ -117,9 +119,9 @@ async def test_an_engine_that_starts_again_keeps_nobody_waiting():
     assert len(ready) == 2
 
 
-async def test_an_engine_that_was_replaced_between_two_answers_is_recognised_while_it_goes_on_answering(monkeypatch):
+async def test_an_engine_that_was_replaced_between_two_answers_is_recognised_shortly_after_the_second(monkeypatch):
     monkeypatch.setattr(engine_link, "_TRUSTED_SECONDS", 3600.0)
-    monkeypatch.setattr(engine_link, "_RECOGNISED_SECONDS", 0.0)
+    monkeypatch.setattr(engine_link, "_RECOGNISED_SECONDS", 0.01)
     engine = ScriptedEngine()
     ready = []
     link = await linked(engine, on_ready=lambda: ready.append(1))
@@ -127,6 +129,15 @@ async def test_an_engine_that_was_replaced_between_two_answers_is_recognised_whi
     assert await link.engine() is engine, "nobody waits for it"
     link.heard()
     await until(lambda: len(ready) == 2)
+
+
+async def test_an_engine_that_nobody_asks_anything_is_left_alone(monkeypatch):
+    monkeypatch.setattr(engine_link, "_RECOGNISED_SECONDS", 0.01)
+    engine = ScriptedEngine()
+    link = await linked(engine)
+    link.heard()
+    await asyncio.sleep(0.1)
+    assert engine.asked == 2, "once when it was reached, once after its answer"
 
 
 async def test_a_cancelled_request_does_not_cancel_the_start():
@@ -160,11 +171,13 @@ async def test_an_engine_that_is_gone_is_replaced():
 
 async def test_lessons_wait_for_the_engine_and_come_in_portions():
     engine = ScriptedEngine()
-    link = await linked(engine)
+    taught = []
+    link = await linked(engine, on_taught=lambda: taught.append(1))
     files = {f"{number:03}.py": Path(f"/{number}") for number in range(100)}
     link.teach("c", files)
     await until(lambda: sum(len(names) for _, names in engine.lessons) == 100)
     assert [len(names) for _, names in engine.lessons] == [64, 36]
+    await until(lambda: len(taught) == 2)
     link.forget("c", ["000.py"])
     await until(lambda: engine.forgotten == [("c", ["000.py"])])
 

@@ -131,6 +131,29 @@ async def test_typing_through_asks_the_engine_once():
     assert len(bench.engine.requests) == 1
 
 
+async def test_what_was_not_shown_is_asked_again_once_the_engine_has_learned():
+    bench = Bench(ScriptedEngine(""))
+    for _ in range(2):
+        assert (await bench.pipeline.answer(at("x = ‸\n"), Settings())).suggestion is None
+    assert len(bench.engine.requests) == 1
+    bench.engine.outcome = "10"
+    bench.pipeline.forget_unshown()
+    assert (await bench.pipeline.answer(at("x = ‸\n"), Settings())).suggestion.text == "10"
+
+
+async def test_what_was_asked_before_the_engine_learned_and_not_shown_is_asked_again():
+    class LearningEngine(ScriptedEngine):
+        async def complete(self, request):
+            async for piece in super().complete(request):
+                bench.pipeline.forget_unshown()
+                yield piece
+
+    bench = Bench(LearningEngine(""))
+    assert (await bench.pipeline.answer(at("x = ‸\n"), Settings())).suggestion is None
+    bench.engine.outcome = "10"
+    assert (await bench.pipeline.answer(at("x = ‸\n"), Settings())).suggestion.text == "10"
+
+
 async def test_an_early_answer_supersedes_older_work_too():
     bench = Bench(ScriptedEngine(None))
     older = asyncio.ensure_future(bench.pipeline.answer(at("x = ‸\n"), Settings()))

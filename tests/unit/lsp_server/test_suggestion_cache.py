@@ -92,6 +92,18 @@ def test_a_forgotten_document_and_no_other_is_gone():
     assert found(cache, at("x = ", uri="file:///b.py")) == "two"
 
 
+def test_when_the_engine_has_learned_only_what_was_on_the_screen_stays():
+    cache = SuggestionCache()
+    kept(cache, at("a = "), "seen()")
+    kept(cache, at("b = "), "hidden()")
+    outcome = cache.find(at("a = "), Length.LINE)
+    assert outcome is not None
+    outcome.entry.shown_to = 3
+    cache.forget_unshown()
+    assert found(cache, at("a = ")) == "seen()"
+    assert found(cache, at("b = ")) is None
+
+
 def test_one_text_does_not_answer_a_request_for_several():
     cache = SuggestionCache()
     kept(cache, at("x = "), "one")
