@@ -41,7 +41,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     recipe = load(arguments.recipe, arguments.overrides)
-    shape = shape_of(recipe)
+    shape = recipe.model.network(recipe.tokenizer.vocab_size + 9)
     rows = torch.randint(0, recipe.tokenizer.vocab_size, (arguments.rows, recipe.data.row_tokens + 1))
     rows = rows.to(processes().device)
     loops = {
@@ -58,22 +58,6 @@ def main() -> None:
         for name, step in loops.items():
             rates[name].append(rate(step, rows, arguments.steps))
     show(rates, shape, rows)
-
-
-def shape_of(recipe: RunConfig) -> TransformerConfig:
-    """Return the recipe's network, its vocabulary rounded up as in a run."""
-    model = recipe.model
-    return TransformerConfig(
-        vocab_size=-(-(recipe.tokenizer.vocab_size + 9) // 64) * 64,
-        hidden_size=model.hidden_size,
-        intermediate_size=model.intermediate_size,
-        num_hidden_layers=model.num_hidden_layers,
-        num_attention_heads=model.num_attention_heads,
-        num_key_value_heads=model.num_key_value_heads,
-        head_dim=model.head_dim,
-        max_position_embeddings=model.context_length,
-        tie_word_embeddings=model.tie_word_embeddings,
-    )
 
 
 def ours(shape: TransformerConfig, recipe: RunConfig, precision: str, *, compiled: bool) -> Step:

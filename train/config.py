@@ -12,7 +12,7 @@ from types import UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from engine.model.balance import BalanceSettings
-from engine.model.config import ExpertsConfig, LatentAttentionConfig, YarnConfig
+from engine.model.config import ExpertsConfig, LatentAttentionConfig, TransformerConfig, YarnConfig
 from train.data.config import CleanConfig, DataConfig
 from train.errors import RecipeError
 
@@ -54,6 +54,24 @@ class ModelConfig:
     initializer_range: float = 0.02
     """Standard deviation of the untrained weights."""
 
+    def network(self, tokens: int) -> TransformerConfig:
+        """Return the network of this shape over so many tokens; end marks are the tokenizer's to add."""
+        return TransformerConfig(
+            vocab_size=-(-tokens // 64) * 64,  # whole vectors for the output layer
+            hidden_size=self.hidden_size,
+            intermediate_size=self.intermediate_size,
+            num_hidden_layers=self.num_hidden_layers,
+            num_attention_heads=self.num_attention_heads,
+            num_key_value_heads=self.num_key_value_heads,
+            head_dim=self.head_dim,
+            max_position_embeddings=self.context_length,
+            rope_theta=self.rope_theta,
+            tie_word_embeddings=self.tie_word_embeddings,
+            latent_attention=self.latent_attention,
+            experts=self.experts,
+            initializer_range=self.initializer_range,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineConfig:
@@ -73,6 +91,8 @@ class MachineConfig:
     """Wall minutes between checkpoints."""
     keep_checkpoints: int
     """The newest ones that stay on disk."""
+    expert_parallel: int = 1
+    """Processes that hold a layer's routed experts together, each a part; 1: every process has all of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

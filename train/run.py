@@ -221,21 +221,8 @@ class Run:
         return lambda: _trainable(start)
 
     def _shape(self, tokenizer: Tokenizer) -> TransformerConfig:
-        wanted = self.config.model
-        return TransformerConfig(
-            vocab_size=-(-tokenizer.vocab_size // 64) * 64,  # whole vectors for the output layer
-            hidden_size=wanted.hidden_size,
-            intermediate_size=wanted.intermediate_size,
-            num_hidden_layers=wanted.num_hidden_layers,
-            num_attention_heads=wanted.num_attention_heads,
-            num_key_value_heads=wanted.num_key_value_heads,
-            head_dim=wanted.head_dim,
-            max_position_embeddings=wanted.context_length,
-            rope_theta=wanted.rope_theta,
-            tie_word_embeddings=wanted.tie_word_embeddings,
-            latent_attention=wanted.latent_attention,
-            experts=wanted.experts,
-            initializer_range=wanted.initializer_range,
+        return dataclasses.replace(
+            self.config.model.network(tokenizer.vocab_size),
             bos_token_id=tokenizer.control_id(DEEPSEEK_CODER.begin_of_sequence or ""),
             eos_token_id=tokenizer.control_id(DEEPSEEK_CODER.end_marks[0]),
         )

@@ -7,7 +7,7 @@ import pytest
 
 from tests.editors.installed import editor
 from tests.editors.midfill_command import CHECKOUT, RealMidfill
-from tests.support.engine_home import engine_home
+from tests.support.engine_process import engine_home
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.engine_home import engine_home, engine_process_ids
-from tests.support.tiny_model import write_tiny_model
+from tests.support.engine_process import daemons
 
 CHECKOUT = Path(__file__).parents[2]
 SETTINGS = "from pathlib import Path\n\n\ndef load_settings(folder: Path) -> dict:\n    return {}\n"
@@ -19,17 +18,6 @@ MAIN = (
     "from pathlib import Path\n\nfrom app.settings import load_settings\n\n\n"
     "def main(folder: Path) -> None:\n    settings = load_settings(folder)\n    print(settings)\n"
 )
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    with engine_home(tmp_path_factory.mktemp("home")) as folder:
-        yield folder
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return write_tiny_model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture
@@ -128,10 +116,10 @@ def test_complete_works_outside_of_a_repository(midfill, model, project):
 
 def test_complete_starts_the_engine_again_after_it_was_killed(midfill, model, home):
     assert midfill("complete", "main.py:7:16", "--model", model).returncode == 0
-    [before] = engine_process_ids(home)
+    [before] = daemons(home)
     os.kill(before, signal.SIGKILL)
     assert midfill("complete", "main.py:7:16", "--model", model).returncode == 0
-    [after] = engine_process_ids(home)
+    [after] = daemons(home)
     assert after != before
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from engine.model.kernels import build
-from tests.support.engine_home import engine_home
+from tests.support.engine_process import engine_home
 
 CHECKOUT = Path(__file__).parents[2]
 # Every line follows from those before it, so that two ways of rounding must agree.

@@ -9,20 +9,8 @@ from pathlib import Path
 import pytest
 
 from lsp_server.running_engines import running_engines
-from tests.support.engine_home import engine_home
+from tests.support.engine_process import engine_home
 from tests.support.lsp_client import NEOVIM, VSCODE, LspError, running_server
-from tests.support.tiny_model import write_tiny_model
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    with engine_home(tmp_path_factory.mktemp("home")) as folder:
-        yield folder
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return write_tiny_model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")

@@ -17,13 +17,6 @@ URI = "file:///somewhere/main.py"
 
 
 @pytest.fixture
-def events(tmp_path):
-    path = tmp_path / "events"
-    path.touch()
-    return path
-
-
-@pytest.fixture
 async def client(tmp_path, events):
     async with running_server(tmp_path / "home", SCRIPT, str(events)) as client:
         yield client

@@ -13,13 +13,6 @@ SCRIPT = str(Path(__file__).parents[1] / "support" / "scripted_server.py")
 
 
 @pytest.fixture
-def events(tmp_path):
-    path = tmp_path / "events"
-    path.touch()
-    return path
-
-
-@pytest.fixture
 async def client(tmp_path, events):
     async with running_server(tmp_path / "home", SCRIPT, str(events)) as client:
         yield client

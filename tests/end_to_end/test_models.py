@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.engine_home import engine_home, engine_process_ids
+from tests.support.engine_process import daemons
 from tests.support.families import write_family
 from tests.support.hub_server import hub_server
 from tests.support.tiny_model import write_tiny_model
@@ -24,12 +24,6 @@ CHAT = (
     "{% endfor %}### Response:\n"
 )
 SOURCE = "def total(prices):\n    result = 0\n    for price in prices:\n        result += price\n    return result\n"
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    with engine_home(tmp_path_factory.mktemp("home")) as folder:
-        yield folder
 
 
 @pytest.fixture(scope="module")
@@ -202,7 +196,7 @@ def test_engines_are_shown_and_stopped(midfill, home, tiny, file):
     assert f"process {engine['process_id']}" in midfill("engine", "status").stdout
     stopped = midfill("engine", "stop", "--json")
     assert json.loads(stopped.stdout) == {"stopped": [engine["process_id"]], "left": []}
-    assert engine_process_ids(home) == []
+    assert daemons(home) == []
 
 
 def test_an_engine_runs_in_the_foreground_until_it_is_told_to_end(midfill, home, tiny, file):
@@ -210,15 +204,15 @@ def test_an_engine_runs_in_the_foreground_until_it_is_told_to_end(midfill, home,
     try:
         assert process.stdout is not None
         assert "Ctrl-C ends it" in process.stdout.readline()
-        (serving,) = engine_process_ids(home)
+        (serving,) = daemons(home)
         assert midfill("complete", f"{file}:2:5", "--model", tiny).returncode == 0
-        assert engine_process_ids(home) == [serving], "the same one answers"
+        assert daemons(home) == [serving], "the same one answers"
         assert_one_line(midfill("engine", "serve", "--model", tiny), "serves this model already")
     finally:
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=60)
     assert process.returncode == 0
-    assert engine_process_ids(home) == []
+    assert daemons(home) == []
 
 
 def test_a_local_instruct_model_is_asked_and_the_file_stays_as_it_is(midfill, instruct, file):

@@ -10,7 +10,7 @@ import pytest
 
 from engine.client import EngineSettings
 from engine.model_folder import read
-from tests.support.engine_process import engine_home
+from tests.support.engine_process import engine_settings
 
 ROOT = Path(__file__).parents[2]
 STAGES = ("pretrain", "extend_context", "instruct")
@@ -20,7 +20,7 @@ STAGES = ("pretrain", "extend_context", "instruct")
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """Go through the recipe as it is; return the run's folder and what the command said."""
     folder = tmp_path_factory.mktemp("story")
-    with engine_home(folder / "home", folder / "run" / "model") as settings:
+    with engine_settings(folder / "home", folder / "run" / "model") as settings:
         assert isinstance(settings, EngineSettings)
         command = [
             sys.executable,

@@ -8,24 +8,28 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from engine.client import EngineSettings
 
 
 @contextlib.contextmanager
-def engine_home(folder: Path, model: Path, **changes: object) -> Iterator[EngineSettings]:
-    """Yield settings for a daemon of `model` below `folder`; end every daemon that was started there."""
-    before = os.environ.get("MIDFILL_HOME")
-    os.environ["MIDFILL_HOME"] = str(folder)
-    values: dict[str, Any] = {"threads": 1, "idle_seconds": 120.0, "start_seconds": 60.0} | changes
+def engine_home(folder: Path) -> Iterator[Path]:
+    """Give a home to a test, and end the daemons that it leaves behind."""
     try:
-        yield EngineSettings(model=str(model), **values)
+        yield folder
     finally:
-        if before is None:
-            del os.environ["MIDFILL_HOME"]
-        else:
-            os.environ["MIDFILL_HOME"] = before
         for process in daemons(folder):
             kill(process, signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def engine_settings(folder: Path, model: Path, **changes: object) -> Iterator[EngineSettings]:
+    """Yield settings for a daemon of `model` with its home in `folder`, which is this process's home meanwhile."""
+    values: dict[str, Any] = {"threads": 1, "idle_seconds": 120.0, "start_seconds": 60.0} | changes
+    with engine_home(folder), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MIDFILL_HOME", str(folder))
+        yield EngineSettings(model=str(model), **values)
 
 
 def daemons(home: Path) -> list[int]:

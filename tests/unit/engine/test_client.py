@@ -19,7 +19,7 @@ from engine import paths, wire
 from engine.api import Chunk, Completion, CompletionRequest, FinishReason, Length
 from engine.client import EngineClient, EngineSettings
 from engine.errors import EngineError, EngineUnavailableError, ModelFolderError
-from tests.support.engine_process import engine_home, is_alive, kill
+from tests.support.engine_process import engine_settings, is_alive, kill
 from tests.support.tiny_model import CORPUS, write_tiny_model
 
 
@@ -36,7 +36,7 @@ def slow_model(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory, model):
-    with engine_home(tmp_path_factory.mktemp("home"), model) as made:
+    with engine_settings(tmp_path_factory.mktemp("home"), model) as made:
         yield made
 
 
@@ -221,7 +221,7 @@ async def test_an_engine_that_dies_before_its_first_word_is_started_again(slow_s
 
 
 async def test_clients_that_start_at_once_share_one_process_also_over_a_stale_socket(tmp_path, model):
-    with engine_home(tmp_path, model) as settings:
+    with engine_settings(tmp_path, model) as settings:
         with socket.socket(socket.AF_UNIX) as stale:
             stale.bind(str(socket_path(settings)))
         clients = await asyncio.gather(*(EngineClient.connect(settings) for _ in range(5)))
@@ -232,7 +232,7 @@ async def test_clients_that_start_at_once_share_one_process_also_over_a_stale_so
 
 
 async def test_an_idle_engine_ends_and_the_next_request_starts_it_again(tmp_path, model):
-    with engine_home(tmp_path, model, idle_seconds=0.3) as settings:
+    with engine_settings(tmp_path, model, idle_seconds=0.3) as settings:
         async with connected(settings) as client:
             first = (await client.status()).process_id
             while is_alive(first):
@@ -330,7 +330,7 @@ def broken_weights(folder):
 async def test_a_model_that_cannot_be_served_is_one_clear_line(tmp_path, make, message):
     make(tmp_path / "model")
     with (
-        engine_home(tmp_path / "home", tmp_path / "model") as settings,
+        engine_settings(tmp_path / "home", tmp_path / "model") as settings,
         pytest.raises(ModelFolderError, match=message) as caught,
     ):
         await EngineClient.connect(settings)
@@ -339,7 +339,7 @@ async def test_a_model_that_cannot_be_served_is_one_clear_line(tmp_path, make, m
 
 async def test_an_unusable_device_is_one_clear_line(tmp_path, model):
     with (
-        engine_home(tmp_path, model, device="abacus") as settings,
+        engine_settings(tmp_path, model, device="abacus") as settings,
         pytest.raises(EngineUnavailableError, match="abacus"),
     ):
         await EngineClient.connect(settings)
@@ -347,7 +347,7 @@ async def test_an_unusable_device_is_one_clear_line(tmp_path, model):
 
 async def test_a_crash_at_start_says_its_last_line(tmp_path, model, monkeypatch):
     monkeypatch.setattr(sys, "executable", "/nonexistent/python")
-    with engine_home(tmp_path, model) as settings, pytest.raises(EngineUnavailableError, match="nonexistent"):
+    with engine_settings(tmp_path, model) as settings, pytest.raises(EngineUnavailableError, match="nonexistent"):
         await EngineClient.connect(settings)
 
 
@@ -359,7 +359,7 @@ async def test_the_users_own_modules_are_never_imported(tmp_path, model, monkeyp
     (tmp_path / "engine" / "__init__.py").write_text("raise SystemExit('the decoy was imported')\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with engine_home(tmp_path / "home", model) as settings:
+    with engine_settings(tmp_path / "home", model) as settings:
         async with connected(settings) as client:
             assert (await complete(client, request())).new_tokens
 
@@ -422,7 +422,7 @@ async def test_alternatives_come_as_completions_of_their_own(settings):
 
 async def test_a_model_beyond_the_memory_limit_is_one_clear_line(tmp_path, model):
     with (
-        engine_home(tmp_path, model, memory_megabytes=1) as settings,
+        engine_settings(tmp_path, model, memory_megabytes=1) as settings,
         pytest.raises(EngineUnavailableError, match="the memory limit is 1 MiB"),
     ):
         await EngineClient.connect(settings)

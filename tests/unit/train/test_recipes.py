@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from engine.model.config import TransformerConfig
 from engine.model.transformer import Transformer
 from train.config import continued_recipe_names, load, load_continued, recipe_names
 from train.metrics import flops_per_token
@@ -16,28 +15,11 @@ TABLE_2 = {
 }
 
 
-def _shape(name: str, vocab_size: int = 32_256) -> TransformerConfig:
-    model = load(name).model
-    return TransformerConfig(
-        vocab_size=vocab_size,
-        hidden_size=model.hidden_size,
-        intermediate_size=model.intermediate_size,
-        num_hidden_layers=model.num_hidden_layers,
-        num_attention_heads=model.num_attention_heads,
-        num_key_value_heads=model.num_key_value_heads,
-        head_dim=model.head_dim,
-        max_position_embeddings=model.context_length,
-        tie_word_embeddings=model.tie_word_embeddings,
-        latent_attention=model.latent_attention,
-        experts=model.experts,
-    )
-
-
 @pytest.mark.parametrize("name", TABLE_2)
 def test_the_published_sizes_are_exact(name: str) -> None:
     parameters, batch, rate = TABLE_2[name]
     with torch.device("meta"):
-        network = Transformer(_shape(name))
+        network = Transformer(load(name).model.network(32_256))
     assert network.parameter_count() == parameters
     recipe = load(name)
     assert (recipe.pretrain.batch_rows, recipe.pretrain.learning_rate) == (batch, rate)
@@ -59,7 +41,7 @@ V2 = {
 def test_the_published_v2_sizes_are_exact(name: str) -> None:
     parameters, active, batch, rate, holes = V2[name]
     with torch.device("meta"):
-        network = Transformer(_shape(name, 102_400))
+        network = Transformer(load(name).model.network(102_400))
     assert network.parameter_count() == parameters
     assert network.active_parameter_count() == pytest.approx(active, rel=2e-3)
     recipe = load(name)
@@ -81,13 +63,13 @@ def test_the_published_v2_sizes_are_exact(name: str) -> None:
 
 def test_the_single_gpu_recipe_is_of_its_stated_size() -> None:
     with torch.device("meta"):
-        network = Transformer(_shape("single_gpu", 16_448))
+        network = Transformer(load("single_gpu").model.network(16_448))
     assert 115e6 < network.parameter_count() < 135e6
 
 
 def test_the_default_models_weights_fit_the_repository_in_eight_bits() -> None:
     with torch.device("meta"):
-        network = Transformer(_shape("default_gpu", 16_448))
+        network = Transformer(load("default_gpu").model.network(16_448))
     assert 50e6 < network.parameter_count() < 62e6
 
 
@@ -105,7 +87,7 @@ def test_every_recipe_that_goes_on_loads(name: str) -> None:
 
 
 def test_operations_per_token_are_six_for_each_weight_and_causal_attention() -> None:
-    shape = _shape("1.3b")
+    shape = load("1.3b").model.network(32_256)
     weights = 1_346_471_936 - 32_256 * 2048
     attention = 6 * 24 * 2048 * 4096
     assert flops_per_token(shape, 1_346_471_936, 4096) == 6 * weights + attention

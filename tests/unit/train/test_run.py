@@ -9,7 +9,8 @@ import torch
 from engine.api import Completion, CompletionRequest
 from engine.completer import Completer
 from engine.model_folder import read
-from tests.support.engine_process import engine_home
+from tests.support.engine_process import engine_settings
+from tests.support.shop import write_shop
 from train.cli import main
 
 SMALL = (
@@ -31,26 +32,13 @@ SMALL = (
 )
 
 
-def _source(folder: Path) -> Path:
-    folder.mkdir()
-    words = ("price", "stock", "order", "client", "basket", "shelf", "parcel", "receipt")
-    for number, word in enumerate(words):
-        text = "".join(
-            f'def {word}_{other}(value, step={index}):\n    """Return the {word} that belongs to one {other}."""\n'
-            f"    total = value * {number} + step\n    return total - {index}\n\n\n"
-            for index, other in enumerate(words)
-        )
-        (folder / f"{word}.py").write_text(text)
-    return folder
-
-
 @pytest.mark.slow
 def test_the_tiny_recipe_goes_through_every_stage_and_is_not_done_twice(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    source, output = _source(tmp_path / "shop"), tmp_path / "run"
+    source, output = write_shop(tmp_path / "shop"), tmp_path / "run"
     arguments = ["run", "tiny_cpu", str(source), "--output", str(output), *(f"--set={setting}" for setting in SMALL)]
-    with engine_home(tmp_path / "home", output / "model"):
+    with engine_settings(tmp_path / "home", output / "model"):
         assert main(arguments) == 0
     assert capsys.readouterr().out.strip() == str(output / "model")
     assert len((output / "evaluation" / "completions.jsonl").read_text().splitlines()) == 1
@@ -61,7 +49,7 @@ def test_the_tiny_recipe_goes_through_every_stage_and_is_not_done_twice(
     assert served.transformer.config.rope_factor == 4.0
     assert served.prompt_settings.context_length == 512
     request = CompletionRequest(
-        document="a", path="price.py", comment="#", prefix="def price_stock(value, ", suffix="):\n    return 1\n"
+        document="a", path="price.py", comment="#", prefix="def price_stock(value", suffix="):\n    return 1\n"
     )
     *_, completion = Completer(served).complete(request)
     assert isinstance(completion, Completion)
@@ -73,7 +61,7 @@ def test_the_tiny_recipe_goes_through_every_stage_and_is_not_done_twice(
 
 
 def test_a_run_may_start_from_another_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    source, first, second = _source(tmp_path / "shop"), tmp_path / "first", tmp_path / "second"
+    source, first, second = write_shop(tmp_path / "shop"), tmp_path / "first", tmp_path / "second"
     arguments = ["run", str(_short_recipe(tmp_path)), str(source), *(f"--set={setting}" for setting in SMALL[:7])]
     assert main([*arguments, "--output", str(first)]) == 0
     changes = ("--set=pretrain.learning_rate=0.0", "--set=model.num_hidden_layers=3", "--set=tokenizer.vocab_size=400")

@@ -7,7 +7,8 @@ import pytest
 from engine.api import Completion, CompletionRequest
 from engine.completer import Completer
 from engine.model_folder import read
-from tests.support.engine_process import engine_home
+from tests.support.engine_process import engine_settings
+from tests.support.shop import write_shop
 from train.cli import main
 from train.metrics import read_metrics
 
@@ -33,27 +34,13 @@ SMALL = (
 )
 
 
-def _source(folder: Path) -> Path:
-    folder.mkdir()
-    words = ("price", "stock", "order", "client", "basket", "shelf", "parcel", "receipt")
-    for number, word in enumerate(words):
-        text = "".join(
-            f'def {word}_{other}(value):\n    """Return the {word} that belongs to one {other}.\n\n'
-            f'    >>> {word}_{other}(2)\n    {2 * number + index}\n    """\n'
-            f"    total = value * {number}\n    return total + {index}\n\n\n"
-            for index, other in enumerate(words)
-        )
-        (folder / f"{word}.py").write_text(text)
-    return folder
-
-
 @pytest.mark.slow
 def test_the_tiny_v2_recipe_goes_from_data_to_practice_to_a_served_completion(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    source, output = _source(tmp_path / "shop"), tmp_path / "run"
+    source, output = write_shop(tmp_path / "shop"), tmp_path / "run"
     arguments = ["run", "v2_tiny_cpu", str(source), "--output", str(output), *(f"--set={item}" for item in SMALL)]
-    with engine_home(tmp_path / "home", output / "model"):
+    with engine_settings(tmp_path / "home", output / "model"):
         assert main(arguments) == 0
     assert capsys.readouterr().out.strip() == str(output / "model")
     assert len((output / "evaluation" / "completions.jsonl").read_text().splitlines()) == 1
