@@ -7,6 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from train.expert_parallel import by_mesh
+
 BETAS = (0.9, 0.95)
 """DeepSeek-Coder, section 3.4."""
 
@@ -31,13 +33,12 @@ def build_optimizers(weights: Mapping[str, Tensor], settings: OptimizerSettings)
     """
     hidden = {name for name, weight in weights.items() if settings.name == "muon" and _is_hidden(name, weight)}
     rest = [weight for name, weight in weights.items() if name not in hidden]
+    matrices, norms = ([weight for weight in rest if (weight.dim() >= 2) is wide] for wide in (True, False))
     groups = [
-        {"params": [weight for weight in rest if weight.dim() >= 2], "weight_decay": settings.weight_decay},
-        {"params": [weight for weight in rest if weight.dim() < 2], "weight_decay": 0.0},
+        *({"params": some, "weight_decay": settings.weight_decay} for some in by_mesh(matrices)),
+        *({"params": some, "weight_decay": 0.0} for some in by_mesh(norms)),
     ]
-    optimizers: list[torch.optim.Optimizer] = [
-        torch.optim.AdamW([group for group in groups if group["params"]], lr=0.0, betas=BETAS, fused=True)
-    ]
+    optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=0.0, betas=BETAS, fused=True)]
     if hidden:
         matrices = [weights[name] for name in weights if name in hidden]
         muon = torch.optim.Muon(matrices, lr=0.0, weight_decay=settings.weight_decay, adjust_lr_fn="match_rms_adamw")

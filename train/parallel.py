@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
@@ -25,6 +26,7 @@ from engine.model.transformer import Transformer
 from train.config import MachineConfig
 from train.dispatch import Dispatch
 from train.errors import RunError
+from train.expert_parallel import by_mesh, share_out, travelling_experts, whole
 from train.optimizer import OptimizerSettings, build_optimizers, set_rate, state_tensors
 
 IGNORED = -100
@@ -179,6 +181,10 @@ def place(
     group = processes()
     if group.count > 1 and machine.parallel != "ddp" and optimizer.name == "muon":
         raise RunError("muon needs whole matrices; set machine.parallel=ddp or pretrain.optimizer=adamw")
+    if machine.expert_parallel > 1:
+        if machine.parallel == "deepspeed" or optimizer.name == "muon":
+            raise RunError("machine.expert_parallel needs machine.parallel=ddp or fsdp, and pretrain.optimizer=adamw")
+        share_out(network, machine.expert_parallel, processes=group.count, device=group.device)
     if machine.gradient_checkpointing:
         for block in network.layers:
             block.forward = partial(checkpoint, block.forward, use_reentrant=False)
@@ -298,7 +304,7 @@ class OwnWeights(Placement):
 
     def network(self) -> Transformer:
         """See `Placement`."""
-        return _whole(self._network.config, self._weights)
+        return _whole(self._network.config, {name: whole(weight) for name, weight in self._weights.items()})
 
 
 class Copies(OwnWeights):
@@ -310,7 +316,10 @@ class Copies(OwnWeights):
         if machine.compile and can_compile():
             objective.compile()
         ids = [self._device.index] if self._device.type == "cuda" else None
-        self._copies = nn.parallel.DistributedDataParallel(objective, device_ids=ids, gradient_as_bucket_view=True)
+        shared_out = [name for name, weight in objective.named_parameters() if isinstance(weight, DTensor)]
+        kind = nn.parallel.DistributedDataParallel
+        kind._set_params_and_buffers_to_ignore_for_model(objective, shared_out)  # type: ignore[no-untyped-call]
+        self._copies = kind(objective, device_ids=ids, gradient_as_bucket_view=True)
         return self._copies
 
     def _apart(self) -> AbstractContextManager[None]:
@@ -322,6 +331,12 @@ class Copies(OwnWeights):
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._autocast):
             loss: Tensor = self._copies.module(ids, targets, *columns)
         return loss
+
+    def update(self, rate: float) -> float:
+        """See `Placement`."""
+        for experts in travelling_experts(self._network):
+            experts.share_gradients()
+        return super().update(rate)
 
 
 class Shards(OwnWeights):
@@ -335,6 +350,8 @@ class Shards(OwnWeights):
         mesh = init_device_mesh(self._device.type, (processes().count,))
         lower = torch.bfloat16 if machine.precision == "bfloat16" else None
         policy = MixedPrecisionPolicy(param_dtype=lower, reduce_dtype=torch.float32 if lower else None)
+        for experts in travelling_experts(objective):
+            fully_shard(experts, mesh=experts.copies, mp_policy=policy)
         for block in objective.network.layers:
             if machine.compile and can_compile():
                 block.compile()
@@ -351,14 +368,12 @@ class Shards(OwnWeights):
 
     def network(self) -> Transformer:
         """See `Placement`."""
-        from torch.distributed.tensor import DTensor
-
-        whole = {}
+        kept = {}
         for name, weight in self._weights.items():
-            gathered = weight.full_tensor() if isinstance(weight, DTensor) else weight
+            gathered = whole(weight)
             if processes().is_main:
-                whole[name] = gathered.detach().cpu()
-        return _whole(self._network.config, whole) if whole else _meta(self._network.config)
+                kept[name] = gathered.detach().cpu()
+        return _whole(self._network.config, kept) if kept else _meta(self._network.config)
 
 
 class ZeroThree(Placement):
@@ -425,12 +440,12 @@ class ZeroThree(Placement):
         """See `Placement`."""
         from deepspeed.utils import safe_get_full_fp32_param
 
-        whole = {}
+        kept = {}
         for name, parameter in self._network.named_parameters():
             gathered = safe_get_full_fp32_param(parameter)
             if processes().is_main:
-                whole[name] = gathered.detach().cpu()
-        return _whole(self._network.config, whole) if whole else _meta(self._network.config)
+                kept[name] = gathered.detach().cpu()
+        return _whole(self._network.config, kept) if kept else _meta(self._network.config)
 
 
 def can_compile() -> bool:
@@ -439,8 +454,11 @@ def can_compile() -> bool:
 
 
 def _step(weights: Iterable[Tensor], optimizers: list[torch.optim.Optimizer], rate: float, clip_norm: float) -> float:
-    norm = torch.nn.utils.clip_grad_norm_(list(weights), clip_norm)
-    value = float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
+    groups = by_mesh(weights)
+    norm = torch.linalg.vector_norm(torch.stack([_gradient_norm(group) for group in groups]))
+    for group in groups:
+        torch.nn.utils.clip_grads_with_norm_(group, clip_norm, norm)
+    value = float(norm)
     if math.isfinite(value):
         set_rate(optimizers, rate)
         for optimizer in optimizers:
@@ -448,6 +466,10 @@ def _step(weights: Iterable[Tensor], optimizers: list[torch.optim.Optimizer], ra
     for optimizer in optimizers:
         optimizer.zero_grad(set_to_none=True)
     return value
+
+
+def _gradient_norm(weights: Iterable[Tensor]) -> Tensor:
+    return whole(torch.nn.utils.get_total_norm([weight.grad for weight in weights if weight.grad is not None]))
 
 
 def _tensors(weights: Mapping[str, Tensor], optimizers: list[torch.optim.Optimizer]) -> dict[str, Tensor]:

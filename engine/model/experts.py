@@ -74,8 +74,13 @@ class RoutedExperts(nn.Module):
 
     def answers(self, rows: Tensor, ends: Tensor) -> Tensor:
         """Map rows [M, hidden], sorted by expert, to what their experts make of them; zeros beyond the last end."""
-        gate, up = grouped_product(rows, self.gate_up_proj, ends).chunk(2, dim=-1)
-        return grouped_product(F.silu(gate) * up, self.down_proj, ends)
+        return answers_by_expert(rows, self.gate_up_proj, self.down_proj, ends)
+
+
+def answers_by_expert(rows: Tensor, gate_up: Tensor, down: Tensor, ends: Tensor) -> Tensor:
+    """Map rows [M, hidden], sorted by expert, through the weights of `RoutedExperts`, or of a part of them."""
+    gate, up = grouped_product(rows, gate_up, ends).chunk(2, dim=-1)
+    return grouped_product(F.silu(gate) * up, down, ends)
 
 
 class MixtureOfExperts(nn.Module):

@@ -223,8 +223,8 @@ def align(
         CorpusError: no task leaves room for an answer.
         RunError: the network is to be cut into shards; and whatever `train.loop.train` raises.
     """
-    if processes().count > 1 and machine.parallel != "ddp":
-        raise RunError("answers are drawn from whole networks; set machine.parallel=ddp for [align]")
+    if processes().count > 1 and (machine.parallel != "ddp" or machine.expert_parallel > 1):
+        raise RunError("[align] draws answers from whole networks; set machine.parallel=ddp, machine.expert_parallel=1")
     fitting = list(_with_room(tasks, dialogue, network, recipe))
     if not fitting:
         raise CorpusError("no task leaves room for an answer; lower align.max_tokens, or give shorter tasks")
