@@ -20,6 +20,7 @@
 namespace {
 
 constexpr int GROUP = 64, BLOCK = 32, PIECE = 256;  // columns of a scale; interleaved rows; tokens read at a time
+constexpr int AHEAD = 16 << 10;                     // bytes between the weights in use and those asked of memory
 constexpr int TILE_ROWS = 8;                        // query rows that read the same keys together
 
 }  // namespace
@@ -114,9 +115,16 @@ void multiply_tile(const Matrix& m, int block, const Activations& a, int first, 
                 x[t] = &a.values[size_t(first + t) * a.columns + group * GROUP];
                 sum[t][0] = sum[t][1] = ints(OFFSET ? -OFFSET * a.sums[size_t(first + t) * a.groups + group] : 0);
             }
+            const auto fetch = [&](int quad) {  // into the second-level cache, where the next tile finds it too
+                if (TOKENS > 1 && first == 0) {
+                    __builtin_prefetch(weights + AHEAD + quad * QUAD, 0, 2);
+                    __builtin_prefetch(weights + AHEAD + quad * QUAD + QUAD / 2, 0, 2);
+                }
+            };
             auto activation = [&](int t, int quad) { int32_t four; std::memcpy(&four, x[t] + 4 * quad, 4); return four; };
             if constexpr (BITS == 8) {
                 for (int quad = 0; quad < GROUP / 4; quad++) {
+                    fetch(quad);
                     const Bytes w0 = load_bytes(weights + quad * QUAD), w1 = load_bytes(weights + quad * QUAD + 4 * WIDTH);
                     for (int t = 0; t < TOKENS; t++) {
                         sum[t][0] = dot_bytes(sum[t][0], w0, activation(t, quad));
@@ -125,6 +133,7 @@ void multiply_tile(const Matrix& m, int block, const Activations& a, int first, 
                 }
             } else {  // a byte holds a weight of the group's first half and, above it, one of its second half
                 for (int quad = 0; quad < GROUP / 8; quad++) {
+                    fetch(quad);
                     const Bytes w0 = load_bytes(weights + quad * QUAD), w1 = load_bytes(weights + quad * QUAD + 4 * WIDTH);
                     for (int t = 0; t < TOKENS; t++) {
                         const int32_t low = activation(t, quad), high = activation(t, quad + GROUP / 8);
