@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.errors import ModelFolderError
-from engine.ngram import NgramModel
+from engine.ngram import MAX_CONTEXT, NgramModel
 
 Floats = npt.NDArray[np.float32]
 
@@ -24,6 +24,7 @@ _BUCKETS: Final = len(_BUCKET_STARTS) + 1
 _PRIOR_SAMPLES: Final = 20.0
 """How many samples the built-in weights count for in a fit."""
 _EM_ROUNDS: Final = 40
+_MOST_LINES: Final = 32
 
 # Strength of each n-gram model by bucket of its longest match, against 1 for the network. They follow a fit on twelve
 # Python packages, halved for the network's sake: a folder without a mixture of its own holds a bigger network than
@@ -40,6 +41,8 @@ class Mixture:
     """[file bucket, collection bucket, 3]: network, collection, file; every row sums to 1."""
     alone: npt.NDArray[np.float64]
     """[file bucket, collection bucket, 2]: collection, file; used where no network answers."""
+    proposed_lines: int = 0
+    """How many whole lines of the n-gram models are compared with what is written token by token (`line_choice`)."""
 
     @classmethod
     def default(cls) -> "Mixture":
@@ -56,7 +59,10 @@ class Mixture:
         try:
             if tuple(raw["match_bucket_starts"]) != _BUCKET_STARTS:
                 raise ModelFolderError("mixture.json has other match buckets than this version; fit it again")
-            return cls(_table(raw["with_network"], 3), _table(raw["alone"], 2))
+            lines = int(raw.get("proposed_lines", 0))
+            if not 0 <= lines <= _MOST_LINES:
+                raise ValueError(f"proposed_lines must lie in 0 to {_MOST_LINES}")
+            return cls(_table(raw["with_network"], 3), _table(raw["alone"], 2), lines)
         except KeyError as error:
             raise ModelFolderError(f"mixture.json has no {error.args[0]!r}; fit it again") from error
         except (TypeError, ValueError) as error:
@@ -68,6 +74,7 @@ class Mixture:
             "match_bucket_starts": list(_BUCKET_STARTS),
             "with_network": np.round(self.with_network, 4).tolist(),
             "alone": np.round(self.alone, 4).tolist(),
+            "proposed_lines": self.proposed_lines,
         }
 
     def probabilities(self, samples: "MixtureSamples") -> tuple[Floats, Floats]:
@@ -99,6 +106,7 @@ class CacheModel:
         self._mixture = mixture
         self._file = file
         self._collection = collection
+        self._known: dict[tuple[int, ...], CacheAnswers] = {}
 
     @property
     def models(self) -> tuple[NgramModel, ...]:
@@ -135,6 +143,12 @@ class CacheModel:
 
     def answers(self, context: Sequence[int]) -> CacheAnswers:
         """Return what each n-gram model says, unmixed: `fit_mixture` learns from these."""
+        seen = tuple(context[-MAX_CONTEXT:])
+        if seen not in self._known:  # lines that are compared have their beginnings in common
+            self._known[seen] = self._ask(seen)
+        return self._known[seen]
+
+    def _ask(self, context: Sequence[int]) -> CacheAnswers:
         file, file_match = self._file.distribution(context)
         collection, collection_match = None, -1
         if self._collection is not None and self._collection.tokens:

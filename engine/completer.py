@@ -19,6 +19,7 @@ from engine.cache_model import CacheModel
 from engine.decoding.draft import AcceptanceRates, Drafter
 from engine.decoding.generate import MOST_CHECKED_AT_ONCE, KeptTokens, prefill_slices
 from engine.decoding.healing import Healing, Rewriting
+from engine.decoding.line_choice import LineChoice
 from engine.decoding.predictor import NetworkReading, Predictor
 from engine.decoding.prefix_cache import PrefixCache
 from engine.decoding.sampling import with_temperature
@@ -155,7 +156,7 @@ class Completer:
             predictor = self._predictor(request, cursor, kept)
             built = time.perf_counter()
             waited = 0.0
-            for step in write(
+            steps = write(
                 predictor,
                 rewriting=Rewriting(cursor.removed, self._healing, self._model.tokenizer, self._end_ids),
                 stop=stop_for(
@@ -166,7 +167,10 @@ class Completer:
                 max_tokens=cursor.max_tokens,
                 cancelled=cancelled,
                 rank=rank if request.temperature <= 0 else 0,
-            ):
+            )
+            if self._chooses_lines(request, rank):
+                steps = self._line_choice(predictor, cursor).choose(steps, cancelled)
+            for step in steps:
                 finish_reason = step.finish_reason
                 length += len(step.text)
                 if step.log_probability is not None:
@@ -187,6 +191,23 @@ class Completer:
             token_scores=tuple(scores),
             prompt_tokens_read=predictor.tokens_read,
             timings=_milliseconds(prompt=built - began, prefill=predictor.prefill_seconds, decode=decode),
+        )
+
+    def _chooses_lines(self, request: CompletionRequest, rank: int) -> bool:
+        lines = self._model.mixture.proposed_lines > 0 and self._source is not Source.NETWORK
+        same_tokens = self._source is Source.CACHE or not self._reads_to_the_cursor
+        return lines and same_tokens and request.length is Length.LINE and request.temperature <= 0 and rank == 0
+
+    def _line_choice(self, predictor: Predictor, cursor: "_Cursor") -> LineChoice:
+        return LineChoice(
+            predictor=predictor,
+            width=self._model.mixture.proposed_lines,
+            room=cursor.reserve,
+            removed=cursor.removed,
+            suffix=cursor.suffix,
+            healing=self._healing,
+            tokenizer=self._model.tokenizer,
+            end_ids=self._end_ids,
         )
 
     def _cursor(self, request: CompletionRequest) -> "_Cursor":

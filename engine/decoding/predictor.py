@@ -55,7 +55,8 @@ class Predictor:
         """
         self._source = None if reading is None else _NetworkSource(reading)
         self._cache = cache
-        self._context = list(context[-MAX_CONTEXT:])
+        self._start = list(context[-MAX_CONTEXT:])
+        self._context = self._start
         self._end_ids = end_ids
         self._healing = healing
         self._reads_to_the_cursor = reads_to_the_cursor
@@ -98,6 +99,27 @@ class Predictor:
         self._context = [*self._context, token][-MAX_CONTEXT:]
         if self._source is not None:
             self._source.append(self._healing.spell(beyond) if self._reads_to_the_cursor else [token])
+
+    def by_the_cache(self, tokens: Sequence[int]) -> Floats:
+        """Return what the n-gram models alone expect behind the cursor and some more tokens; there must be models."""
+        assert self._cache is not None
+        return self._cache.mix_alone([*self._start, *tokens][-MAX_CONTEXT:])
+
+    def along(self, tokens: Sequence[int]) -> Iterator[Floats]:
+        """Yield the probabilities before each of some tokens, written from the cursor on in place of what was appended.
+
+        Only where network and n-gram models read the same tokens, and when no other token will be asked for.
+        """
+        logits = [None] * len(tokens) if self._source is None else self._source.logits_from_the_prompt(tokens)
+        for index, row in enumerate(logits):
+            yield self._distribution([*self._start, *tokens[:index]][-MAX_CONTEXT:], row)
+
+    def _distribution(self, context: Sequence[int], logits: Tensor | None) -> Floats:
+        if logits is None:
+            assert self._cache is not None
+            return self._cache.mix_alone(context)
+        network: Floats = torch.softmax(logits.float(), dim=-1).cpu().numpy()
+        return network if self._cache is None else self._cache.mix(context, network, end_ids=self._end_ids)
 
     def _draft_room(self, remaining: bytes, room: int) -> int:
         # While bytes before the cursor are written again, such a network and the n-gram models read different tokens.
@@ -143,6 +165,12 @@ class _NetworkSource:
                 self.prefill_seconds += time.perf_counter() - began
         assert self._logits is not None
         return self._logits
+
+    def logits_from_the_prompt(self, tokens: Sequence[int]) -> Sequence[Tensor]:
+        """Return the logits before each of some tokens that stand behind the prompt in place of what was read there."""
+        self._kept.truncate(len(self._prompt_ids) - 1)
+        self._ahead.clear()
+        return list(check(self._network, self._kept, [self._prompt_ids[-1], *tokens[:-1]]))
 
     def append(self, tokens: Sequence[int]) -> None:
         if self._drafter:

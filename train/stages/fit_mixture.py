@@ -27,6 +27,8 @@ from train.evaluate.repository_holes import HoleKind, RepositoryHole, draw_holes
 
 _LONGEST_TRUTH = 48
 """Tokens; a longer line's end says nothing new."""
+_PROPOSED_LINES = 6
+"""Four give 0.2 points of exact match less, nine 0.2 more (550 holes in trio)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +87,9 @@ def fit(folder: Path, repositories: Sequence[Path], *, holes: int, seed: int) ->
         raise CorpusError("no holes could be cut: give repositories with Python source")
     by_mode = {mode: _samples(recorded, mode) for mode in PromptMode}
     best = min(PromptMode, key=lambda mode: _bits(by_mode[mode].network))
-    mixture = fit_mixture(by_mode[best])
+    # A network that reads the suffix has taken it into account, and its lines need no comparison.
+    lines = _PROPOSED_LINES if best is PromptMode.LEFT_TO_RIGHT else 0
+    mixture = replace(fit_mixture(by_mode[best]), proposed_lines=lines)
     write_reading(folder, prompt_settings=replace(model.prompt_settings, mode=best), mixture=mixture)
     return _report(by_mode[best], mixture, best)
 

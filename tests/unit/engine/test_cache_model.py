@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -50,6 +51,7 @@ def test_weights_survive_json():
     mixture = Mixture.from_json(json.loads(json.dumps(Mixture.default().to_json())))
     np.testing.assert_allclose(mixture.with_network, Mixture.default().with_network, atol=1e-3)
     np.testing.assert_allclose(mixture.alone, Mixture.default().alone, atol=1e-3)
+    assert Mixture.from_json(replace(mixture, proposed_lines=4).to_json()).proposed_lines == 4
     assert (mixture.with_network[:, 0, 1] == 0).all()
     assert (mixture.with_network[0, :, 2] == 0).all()
 
@@ -69,6 +71,9 @@ def broken(**changes):
         broken(with_network=(-Mixture.default().with_network).tolist()),
         broken(with_network=(Mixture.default().with_network * 0).tolist()),
         broken(with_network=(Mixture.default().with_network * float("nan")).tolist()),
+        broken(proposed_lines=-1),
+        broken(proposed_lines=1000),
+        broken(proposed_lines="many"),
     ],
 )
 def test_a_broken_mixture_is_one_clear_error(raw):

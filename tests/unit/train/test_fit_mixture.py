@@ -6,6 +6,7 @@ import pytest
 
 from engine.cache_model import Mixture
 from engine.model_folder import read
+from engine.prompt import PromptMode
 from tests.support.tiny_model import write_tiny_model
 from train.cli import main
 from train.errors import CorpusError
@@ -26,6 +27,8 @@ def test_a_fitted_mixture_is_written_and_trusts_the_better_part(tmp_path: Path) 
     assert report.tokens > 50
     assert report.cache < report.network, "a network with random weights knows nothing"
     assert report.both < report.cache + 0.3, "a few hundred tokens do not move the built-in weights all the way"
+    reads_left_to_right = read(folder).prompt_settings.mode is PromptMode.LEFT_TO_RIGHT
+    assert (read(folder).mixture.proposed_lines > 0) == reads_left_to_right
     shift = read(folder).mixture.with_network[..., 0] - Mixture.default().with_network[..., 0]
     assert shift.min() < -0.1, "weight moved away from the network"
 

@@ -1,0 +1,172 @@
+"""Chooses among whole lines, by how likely each is as a whole and how well it leads on to the text behind the cursor.
+
+Token by token the likeliest token wins, not the likeliest line, and a model that reads left to right knows nothing of
+what stands behind the cursor. By Bayes' rule a line is worth p(line | before) * p(behind | before, line): the n-gram
+models propose the likeliest lines (beam search, exact for lines within its width), and the same mixture that writes
+judges each of them together with the first tokens behind it.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from engine.api import FinishReason
+from engine.decoding.healing import Healing, Rewriting
+from engine.decoding.predictor import Predictor
+from engine.decoding.sampling import restrict
+from engine.decoding.steps import Step
+from engine.decoding.stopping import LineStop
+from engine.tokenizer import Tokenizer
+
+_SURE: Final = math.log(0.5)
+"""No other line can be likelier than one of this log-probability; only what stands behind could speak for it."""
+_MARGIN: Final = 2.0
+"""A line, or a beginning of as many tokens, that is e^2 times less likely than the best by the n-gram models is out."""
+_LONGEST: Final = 40
+"""Tokens of a proposed line."""
+_TOKENS_BEHIND: Final = 3
+"""Tokens behind the line that judge it; the open file's statistics know those further on, whatever the line."""
+_WEIGHT_BEHIND: Final = 0.5
+_CHARACTERS_BEHIND: Final = 200
+_LEAST: Final = 1e-12
+"""Probability of what no model has ever seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """A line being written."""
+
+    score: float
+    tokens: tuple[int, ...]
+    remaining: bytes
+    text: bytes
+
+
+class LineChoice:
+    """The lines that one cursor could get."""
+
+    def __init__(
+        self,
+        *,
+        predictor: Predictor,
+        width: int,
+        room: int,
+        removed: str,
+        suffix: str,
+        healing: Healing,
+        tokenizer: Tokenizer,
+        end_ids: Sequence[int],
+    ) -> None:
+        """Take a cursor.
+
+        Args:
+            predictor: of the text that begins at the cursor.
+            width: how many lines are proposed.
+            room: most tokens that can be read behind the prompt.
+            removed: what healing took back.
+            suffix: the text behind the cursor.
+            healing: knows which tokens write `removed`.
+            tokenizer: of the model.
+            end_ids: the end marks.
+        """
+        self._predictor = predictor
+        self._width = width
+        self._room = room
+        self._removed = removed
+        self._behind = "\n" + suffix[:_CHARACTERS_BEHIND].partition("\n")[2]
+        self._healing = healing
+        self._tokenizer = tokenizer
+        self._end_ids = end_ids
+        self._text_ids = healing.text_and(())
+
+    def choose(self, steps: Iterator[Step], cancelled: Callable[[], bool]) -> Iterator[Step]:
+        """Yield the steps of the best line, that of `steps` included; empty ones while it is sought.
+
+        What was cancelled, or reached no line end, stays as it was written.
+        """
+        written = []
+        for step in steps:
+            written.append(step)
+            yield Step()
+        text = "".join(step.text for step in written)
+        is_sure = sum(step.log_probability or 0.0 for step in written) > _SURE
+        if is_sure or written[-1].finish_reason is not FinishReason.LINE_END:
+            yield from written
+            return
+        scores = {}
+        lines = dict.fromkeys([text, *self._proposals()])
+        for line in lines if len(lines) > 1 else ():
+            yield Step()
+            if cancelled():
+                yield from (*written[:-1], replace(written[-1], finish_reason=FinishReason.CANCELLED))
+                return
+            scores[line] = self._score(line)
+        best = max(scores, key=scores.__getitem__, default=text)
+        yield from written if best == text else self._spelled(best)
+
+    def _score(self, line: str) -> float:
+        """Return the log-probability of a line and its end, and in part of what stands behind it."""
+        end = len(self._tokenizer.encode(f"{self._removed}{line}\n"))
+        if end > self._room:
+            return -math.inf
+        tokens = self._tokenizer.encode(self._removed + line + self._behind)
+        tokens = tokens[: min(end + _TOKENS_BEHIND, self._room)]
+        scores = [
+            math.log(max(float(probabilities[token]), _LEAST))
+            for token, probabilities in zip(tokens, self._predictor.along(tokens), strict=True)
+        ]
+        return sum(scores[:end]) + _WEIGHT_BEHIND * sum(scores[end:])
+
+    def _proposals(self) -> list[str]:
+        """Return the likeliest lines by the n-gram models, best first."""
+        beam = [_Open(0.0, (), self._removed.encode(), b"")]
+        found: list[tuple[float, str]] = []
+        for _ in range(_LONGEST):
+            longer = sorted((new for line in beam for new in self._continue(line)), key=lambda line: -line.score)
+            beam = []
+            for line in longer[: 2 * self._width]:
+                new = line.text[len(self._removed.encode()) :]
+                if b"\n" in new:
+                    found.append((line.score, new.partition(b"\n")[0].decode("utf-8", "replace")))
+                elif len(beam) < self._width:
+                    beam.append(line)
+            found = sorted(found, key=lambda line: -line[0])[: self._width]
+            # Log-probabilities only fall: what lies too far below the best line that was found stays there.
+            least = found[0][0] - _MARGIN if found else -math.inf
+            found = [line for line in found if line[0] > least]
+            least = max(least, beam[0].score - _MARGIN) if beam else least
+            beam = [line for line in beam if line.score > least]
+            if not beam:
+                break
+        return [text.rstrip("\r") for _, text in found]
+
+    def _continue(self, line: _Open) -> Iterator[_Open]:
+        """Yield a line with each of the likeliest next tokens."""
+        probabilities = self._predictor.by_the_cache(line.tokens)
+        allowed = self._healing.candidates(line.remaining) if line.remaining else self._text_ids
+        shares = probabilities[allowed]
+        total = float(shares.sum())
+        for index in np.argpartition(-shares, min(self._width, len(shares)) - 1)[: self._width].tolist():
+            if shares[index] > 0:
+                token = int(allowed[index])
+                spelled = self._tokenizer.token_bytes(token)
+                yield _Open(
+                    line.score + math.log(shares[index] / total),
+                    (*line.tokens, token),
+                    line.remaining[len(spelled) :],
+                    line.text + spelled,
+                )
+
+    def _spelled(self, line: str) -> Iterator[Step]:
+        """Yield a line as steps, as if it had been written token by token."""
+        tokens = self._tokenizer.encode(f"{self._removed}{line}\n")
+        rewriting = Rewriting(self._removed, self._healing, self._tokenizer, self._end_ids)
+        stop = LineStop()
+        for token, probabilities in zip(tokens, self._predictor.along(tokens), strict=True):
+            score = math.log(max(float(restrict(probabilities, rewriting.candidates())[token]), _LEAST))
+            is_new = bool(rewriting.beyond(token))
+            text, reason = stop.push(rewriting.push(token))
+            yield Step(text=text, log_probability=score if is_new else None, finish_reason=reason)
