@@ -26,7 +26,8 @@ from statistics import median
 
 from benchmarks.recorded_edits import RecordedEdit, read
 from engine.api import Completion, CompletionRequest
-from engine.client import EngineClient, EngineSettings
+from engine.client import EngineClient
+from engine.daemon_start import EngineSettings
 from engine.model_names import resolve
 from engine.tokenizer import Tokenizer
 from repo_context.languages import comment_marker

@@ -1,8 +1,8 @@
 """The engine process: `python -P -m engine.worker --model default --socket PATH --log PATH`.
 
-Started on demand by `engine.client`, one per model folder and version of the packages. Reads the model, then serves it
-on the socket until it has been idle for a while or gets SIGTERM. Standard output is never used, and the log holds no
-source text.
+Started on demand by `engine.daemon_start`, one per model folder and version of the packages. Reads the model, then
+serves it on the socket until it has been idle for a while or gets SIGTERM. Standard output is never used, and the log
+holds no source text.
 """
 
 import argparse

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from enum import Enum
 from typing import Any, Final
 
-from engine.client import PRECISIONS
+from engine.daemon_start import PRECISIONS
 from engine.fim_formats import FORMATS
 
 _FORMAT_NAMES: Final = ("auto", "suffix", *(fim.name for fim in FORMATS))
@@ -124,6 +124,8 @@ def decode(raw: object) -> tuple[Options, tuple[str, ...]]:
     values: dict[str, Any] = {}
     problems: list[str] = []
     for name, value in raw.items():
+        if name in _CLIENTS_OWN:
+            continue
         if name not in _READERS:
             problems.append(_unknown(str(name)))
             continue
@@ -225,6 +227,9 @@ _READERS: Final[Mapping[str, tuple[str, Callable[[object], object | None], str]]
     "lookAhead": ("look_ahead", _flag, "true or false"),
     "statistics": ("statistics", _flag, "true or false"),
 }
+
+_CLIENTS_OWN: Final = ("server", "trace")
+"""What the extension for VS Code, and the library it is made with, keep in the same section."""
 
 NAMES: Final = tuple(_READERS)
 """Every setting, as a client spells it."""

@@ -1,7 +1,8 @@
 """The engine that a server or a verb uses: this machine's shared process for a model, or a server behind an address."""
 
 from engine.api import Engine
-from engine.client import EngineClient, EngineSettings
+from engine.client import EngineClient
+from engine.daemon_start import EngineSettings
 from engine.model_registry import RegisteredModel, find_model
 from lsp_server.settings import Settings
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from engine import paths
 from engine.api import EngineStatus
-from engine.client import EngineSettings, worker_command
+from engine.daemon_start import EngineSettings, worker_command
 from engine.model_registry import find_model
 from lsp_server.running_engines import running_engines
 from lsp_server.verbs.complaints import BadInputError

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.client import EngineSettings
+from engine.daemon_start import EngineSettings
 from engine.model_folder import read
 from tests.support.engine_process import engine_settings
 

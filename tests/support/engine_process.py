@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from engine.client import EngineSettings
+from engine.daemon_start import EngineSettings
 
 
 @contextlib.contextmanager

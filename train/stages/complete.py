@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from engine.api import Completion, CompletionRequest
-from engine.client import EngineClient, EngineSettings
+from engine.client import EngineClient
+from engine.daemon_start import EngineSettings
 from train.config import EvaluateConfig
 from train.evaluate.datasets import read_repository
 from train.evaluate.repository_holes import HoleKind, RepositoryHole, draw_holes

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from engine import client as client_module
-from engine import paths, wire
+from engine import daemon_start, paths, wire
 from engine.api import Chunk, Completion, CompletionRequest, FinishReason, Length
-from engine.client import EngineClient, EngineSettings
+from engine.client import EngineClient
+from engine.daemon_start import EngineSettings
 from engine.errors import EngineError, EngineUnavailableError, ModelFolderError
 from tests.support.engine_process import engine_settings, is_alive, kill
 from tests.support.tiny_model import CORPUS, write_tiny_model
@@ -73,7 +73,7 @@ def long_request(**changes):
 
 
 def socket_path(settings):
-    return paths.runtime_folder() / f"{client_module._identity(settings)}.sock"
+    return paths.runtime_folder() / f"{daemon_start._identity(settings)}.sock"
 
 
 async def complete(client, asked):
@@ -122,7 +122,7 @@ async def test_sigterm_ends_the_process_cleanly_and_what_was_learned_survives_it
         assert path.exists()
         kill((await client.status()).process_id, signal.SIGTERM)
         assert not path.exists()
-        assert client_module._log_path(path).read_text().rstrip().endswith("ended")
+        assert daemon_start._log_path(path).read_text().rstrip().endswith("ended")
         await complete(client, asked)  # has the collection restored in the background
         assert await client.learn("kept", {}) == tokens
         assert (await complete(client, asked)).text == "ute_everything(quickly)"
@@ -257,7 +257,7 @@ async def test_no_source_text_reaches_the_log(settings):
         with pytest.raises(EngineError):
             await client._result({"type": "complete", "request": {"document": secret, "prefix": [secret]}})
         await client.learn(secret, {secret: Path("/" + secret)})
-        written = client_module._log_path(socket_path(settings)).read_text()
+        written = daemon_start._log_path(socket_path(settings)).read_text()
     assert "MalformedMessageError" in written
     assert secret not in written
 
@@ -282,7 +282,7 @@ MALFORMED = {
 @pytest.mark.parametrize("name", MALFORMED)
 async def test_a_malformed_message_is_answered_and_the_next_one_too(settings, name):
     async with connected(settings) as client:
-        reader, writer = await client_module._open(paths.runtime_folder() / f"{client_module._identity(settings)}.sock")
+        reader, writer = await daemon_start._open(paths.runtime_folder() / f"{daemon_start._identity(settings)}.sock")
         writer.write(MALFORMED[name] + wire.frame({"type": "status", "id": 2}))
         answer, status = await wire.read_message(reader), await wire.read_message(reader)
         writer.close()
@@ -372,11 +372,11 @@ def test_the_client_starts_without_torch():
 def test_other_weights_or_another_device_are_another_daemon(tmp_path):
     write_tiny_model(tmp_path / "model")
     settings = EngineSettings(model=str(tmp_path / "model"))
-    before = client_module._identity(settings)
-    assert client_module._identity(EngineSettings(model=str(tmp_path / "model"), threads=3)) == before
-    assert client_module._identity(EngineSettings(model=str(tmp_path / "model"), device="cuda")) != before
+    before = daemon_start._identity(settings)
+    assert daemon_start._identity(EngineSettings(model=str(tmp_path / "model"), threads=3)) == before
+    assert daemon_start._identity(EngineSettings(model=str(tmp_path / "model"), device="cuda")) != before
     (tmp_path / "model" / "prompt.json").write_text(json.dumps({"changed": True}))
-    assert client_module._identity(settings) != before
+    assert daemon_start._identity(settings) != before
 
 
 async def test_eight_windows_share_one_copy_and_a_busy_one_holds_up_nobody(slow_settings):

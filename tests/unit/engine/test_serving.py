@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from engine.client import PRECISIONS
+from engine.daemon_start import PRECISIONS
 from engine.model.int8_decoder import Int8Decoder
 from engine.model.kernels import build
 from engine.model.kernels.decoder import KernelDecoder
