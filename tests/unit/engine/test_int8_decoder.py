@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from engine.model import int8_decoder
 from engine.model.int8_decoder import Int8Decoder
 from tests.support.tiny_shapes import SHAPES, ids, network, relative_error
 
@@ -16,6 +17,20 @@ def test_logits_are_those_of_the_reference_within_the_stated_tolerance(name):
     cache = decoder.new_cache(330)
     ours = torch.cat([decoder.logits(piece, cache) for piece in tokens.split([270, 1, 8, 1, 50], dim=1)])
     assert relative_error(ours, transformer.logits(tokens, transformer.new_cache(330))) < TOLERANCE
+
+
+def test_without_torch_script_the_logits_are_the_same(monkeypatch):
+    config = SHAPES["grouped_tied"]
+    transformer, tokens = network(config), ids(config, 90)
+    scripted = Int8Decoder(transformer)
+    monkeypatch.delattr(int8_decoder.torch.jit, "script")
+    plain = Int8Decoder(transformer)
+    caches = [decoder.new_cache(90) for decoder in (scripted, plain)]
+    for piece in tokens.split([80, 1, 9], dim=1):
+        ours, expected = (
+            decoder.logits(piece, cache) for decoder, cache in zip((scripted, plain), caches, strict=True)
+        )
+        torch.testing.assert_close(ours, expected)
 
 
 def test_the_next_logits_are_the_last_of_all():
