@@ -82,10 +82,7 @@ def write(
 
 
 def _ranked(probabilities: Floats, rank: int, rewriting: Rewriting) -> int:
-    """Return the token of a rank among the likeliest that write something new."""
-    for token in np.argsort(-probabilities, kind="stable").tolist():
-        if rewriting.beyond(token):
-            if not rank:
-                break
-            rank -= 1
-    return int(token)
+    """Return the token of a rank among the likeliest that write something new; the last one where they are fewer."""
+    possible = np.argsort(-probabilities, kind="stable")[: np.count_nonzero(probabilities)].tolist()
+    new = [token for token in possible if rewriting.beyond(token)]
+    return int(new[min(rank, len(new) - 1)])
