@@ -93,6 +93,8 @@ class MachineConfig:
     """The newest ones that stay on disk."""
     expert_parallel: int = 1
     """Processes that hold a layer's routed experts together, each a part; 1: every process has all of them."""
+    tensor_parallel: int = 1
+    """Processes that hold one copy of the layers together, each some heads and a part of the width; 1: no cuts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -243,7 +243,7 @@ class _Loop:
         """Take one step; return loss, gradient norm (None: skipped), signal and whether to save, equal everywhere."""
         counted = max(1, int((batch.targets != IGNORED).sum()))
         total = torch.zeros((), device=self._group.device)
-        pieces = list(_micro_batches(batch, self._group, self._settings.machine.micro_batch_tokens))
+        pieces = list(_micro_batches(batch, self._group, self._settings.machine))
         for number, piece in enumerate(pieces, start=1):
             is_last = number == len(pieces)
             total += self._placed.backward(*piece, targets_in_step=counted, is_last=is_last)
@@ -270,7 +270,7 @@ class _Loop:
         total, counted = torch.zeros((), device=self._group.device), 0
         for batch in self._batches.held_out():
             counted += int((batch.targets != IGNORED).sum())
-            for piece in _micro_batches(batch, self._group, self._settings.machine.micro_batch_tokens):
+            for piece in _micro_batches(batch, self._group, self._settings.machine):
                 total += self._placed.loss(*piece)
         return float(self._group.add(total)) / counted if counted else None
 
@@ -304,15 +304,16 @@ class _Loop:
         return None if flops is None else flops * self._group.count / per_token
 
 
-def _micro_batches(batch: Batch, group: Processes, most_tokens: int) -> Iterator[tuple[Tensor, ...]]:
-    """Yield this process's rows in equal pieces of at most `most_tokens` tokens (0: in one piece)."""
+def _micro_batches(batch: Batch, group: Processes, machine: MachineConfig) -> Iterator[tuple[Tensor, ...]]:
+    """Yield this process's rows in equal pieces of at most so many tokens as the machine takes (0: in one piece)."""
     rows, length = batch.ids.shape
-    if rows % group.count:
-        raise RunError(f"a batch of {rows} rows cannot be shared by {group.count} processes; change batch_rows")
-    share = rows // group.count
-    fitting = max(1, most_tokens // length) if most_tokens else share
+    readers, reader = group.count // machine.tensor_parallel, group.rank // machine.tensor_parallel
+    if rows % readers:
+        raise RunError(f"a batch of {rows} rows cannot be shared by {readers} processes; change batch_rows")
+    share = rows // readers
+    fitting = max(1, machine.micro_batch_tokens // length) if machine.micro_batch_tokens else share
     size = next(size for size in range(min(fitting, share), 0, -1) if share % size == 0)
-    for start in range(group.rank * share, (group.rank + 1) * share, size):
+    for start in range(reader * share, (reader + 1) * share, size):
         part = slice(start, start + size)
         columns = (_tensor(column[part], group.device) for column in batch.columns)
         yield _tensor(batch.ids[part], group.device), _tensor(batch.targets[part], group.device), *columns

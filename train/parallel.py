@@ -28,6 +28,7 @@ from train.dispatch import Dispatch
 from train.errors import RunError
 from train.expert_parallel import by_mesh, share_out, travelling_experts, whole
 from train.optimizer import OptimizerSettings, build_optimizers, set_rate, state_tensors
+from train.tensor_parallel import check_cut, cut_layers, mesh_of
 
 IGNORED = -100
 """A target that no loss is taken on."""
@@ -126,7 +127,7 @@ class Placement(ABC):
 
     @abstractmethod
     def backward(self, ids: Tensor, targets: Tensor, *columns: Tensor, targets_in_step: int, is_last: bool) -> Tensor:
-        """Add the gradient of one micro-batch [B, T]; return its summed loss.
+        """Add the gradient of one micro-batch [B, T]; return its summed loss, or this process's part of it.
 
         Args:
             ids: of this process alone.
@@ -181,6 +182,11 @@ def place(
     group = processes()
     if group.count > 1 and machine.parallel != "ddp" and optimizer.name == "muon":
         raise RunError("muon needs whole matrices; set machine.parallel=ddp or pretrain.optimizer=adamw")
+    if machine.tensor_parallel > 1:
+        if machine.parallel != "fsdp" or machine.expert_parallel > 1:
+            raise RunError("machine.tensor_parallel needs machine.parallel=fsdp and machine.expert_parallel=1")
+        check_cut(network, machine.tensor_parallel, processes=group.count)
+        cut_layers(network, mesh_of(group.device.type, group.count, machine.tensor_parallel), group.device)
     if machine.expert_parallel > 1:
         if machine.parallel == "deepspeed" or optimizer.name == "muon":
             raise RunError("machine.expert_parallel needs machine.parallel=ddp or fsdp, and pretrain.optimizer=adamw")
@@ -257,7 +263,9 @@ class OwnWeights(Placement):
     def __init__(self, objective: Objective, machine: MachineConfig, optimizer: OptimizerSettings) -> None:
         self._network, self._clip_norm = objective.network, optimizer.clip_norm
         self._device = processes().device
-        self._average = processes().count
+        self._readers = machine.tensor_parallel
+        """Processes that read the same rows: each tells its part of their loss."""
+        self._average = processes().count // self._readers
         """What several processes divide summed gradients by; undone, for `targets_in_step` divides already."""
         self._autocast = False
         self._module = self._wrap(objective, machine)
@@ -283,12 +291,12 @@ class OwnWeights(Placement):
         with nullcontext() if is_last else self._apart():
             loss = self._run(ids, targets, *columns)
             (loss * (self._average / targets_in_step)).backward()  # type: ignore[no-untyped-call]
-        return loss.detach()
+        return loss.detach() / self._readers
 
     @torch.no_grad()
     def loss(self, ids: Tensor, targets: Tensor, *columns: Tensor) -> Tensor:
         """See `Placement`."""
-        return self._run(ids, targets, *columns)
+        return self._run(ids, targets, *columns) / self._readers
 
     def update(self, rate: float) -> float:
         """See `Placement`."""
@@ -343,11 +351,10 @@ class Shards(OwnWeights):
     """FSDP2: each process keeps its part of every fp32 weight, and gathers a layer in bf16 when it is needed."""
 
     def _wrap(self, objective: Objective, machine: MachineConfig) -> nn.Module:
-        from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 
         objective.to(self._device)
-        mesh = init_device_mesh(self._device.type, (processes().count,))
+        mesh = mesh_of(self._device.type, processes().count, self._readers)["rows"]
         lower = torch.bfloat16 if machine.precision == "bfloat16" else None
         policy = MixedPrecisionPolicy(param_dtype=lower, reduce_dtype=torch.float32 if lower else None)
         for experts in travelling_experts(objective):
