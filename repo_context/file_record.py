@@ -4,9 +4,10 @@ import hashlib
 import marshal
 import os
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from itertools import starmap
 from typing import NamedTuple, TypeAlias
 
@@ -14,7 +15,8 @@ from repo_context import syntax
 from repo_context.chunk_terms import ChunkTable, Ints, TermCounter
 from repo_context.chunks import cut_lines
 from repo_context.errors import GrammarMissingError, ParseAbandonedError
-from repo_context.languages import Language, language_named
+from repo_context.kept_trees import KeptTrees
+from repo_context.languages import Grammar, Language, language_named
 from repo_context.notebook import MAX_NOTEBOOK_BYTES, code_of, is_notebook
 from repo_context.syntax import Definition, FileSyntax, Import, ImportedName
 
@@ -96,6 +98,7 @@ class Unchanged:
 
 
 Result: TypeAlias = FileRecord | Skipped | Unchanged
+_Parse: TypeAlias = Callable[[str, Grammar, Sequence[str]], FileSyntax]
 
 
 class Job(NamedTuple):
@@ -132,13 +135,15 @@ def record_text(
     text: str,
     language: Language,
     counter: TermCounter,
+    trees: KeptTrees,
     *,
     mtime_ns: int = 0,
     size: int = 0,
     digest: bytes = b"",
 ) -> FileRecord:
-    """Parse a text that was accepted by `reject_text`."""
-    (record,) = _count([_parse_text(path, text, language, mtime_ns, size, digest)], counter)
+    """Parse a text that was accepted by `reject_text`, from the tree of the last time if there is one in `trees`."""
+    parse = partial(trees.parse, path)
+    (record,) = _count([_parse_text(path, text, language, mtime_ns, size, digest, parse)], counter)
     assert isinstance(record, FileRecord)
     return record
 
@@ -189,10 +194,18 @@ def _read_and_parse(job: Job) -> _Parsed | Skipped | Unchanged:
     return _parse_text(path, text, language_named(job.language), mtime_ns, size, digest)
 
 
-def _parse_text(path: str, text: str, language: Language, mtime_ns: int, size: int, digest: bytes) -> _Parsed:
+def _parse_text(
+    path: str,
+    text: str,
+    language: Language,
+    mtime_ns: int,
+    size: int,
+    digest: bytes,
+    parse: _Parse = syntax.parse,
+) -> _Parsed:
     text = normal_lines(text)
     lines = text.split("\n")
-    found, unparsed = _parse(text, lines, language)
+    found, unparsed = _parse(text, lines, language, parse)
     return _Parsed(path, language.name, mtime_ns, size, digest, lines, found, unparsed)
 
 
@@ -283,12 +296,12 @@ def normal_lines(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
-def _parse(text: str, lines: Sequence[str], language: Language) -> tuple[FileSyntax, str]:
+def _parse(text: str, lines: Sequence[str], language: Language, parse: _Parse = syntax.parse) -> tuple[FileSyntax, str]:
     """Parse where there is a grammar; say why when there should be a tree and is none."""
     unparsed = ""
     if language.grammar is not None:
         try:
-            return syntax.parse(text, language.grammar, lines), ""
+            return parse(text, language.grammar, lines), ""
         except (GrammarMissingError, ParseAbandonedError) as error:
             unparsed = str(error)
     plain = FileSyntax(definitions=(), references=frozenset(), imports=(), chunks=tuple(cut_lines(lines)))

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
+from heapq import nsmallest
 
 from repo_context.cursor_text import MAX_CHAIN, NAME, OWN, CursorText, bases_after
 from repo_context.import_graph import ImportGraph, ResolvedImport
@@ -324,12 +325,11 @@ class Meanings:
 
     def most_used(self, offered: Sequence[Located], limit: int) -> list[Located]:
         """Return the public ones that most files use."""
-        used = [
-            (-self._symbols.files_using(located.definition.name), located.definition.name, place)
-            for place, located in enumerate(offered)
-            if not located.definition.name.startswith("_")
-        ]
-        return [offered[place] for _, _, place in sorted(used)[:limit]]
+        public = [(located.definition.name, place) for place, located in enumerate(offered)]
+        public = [(name, place) for name, place in public if not name.startswith("_")]
+        used = self._symbols.files_using_each([name for name, _ in public])
+        best = nsmallest(limit, [(-times, name, place) for times, (name, place) in zip(used, public, strict=True)])
+        return [offered[place] for _, _, place in best]
 
     # --- what is visible --------------------------------------------------------------------------------------
 
@@ -412,15 +412,13 @@ def _bindings(resolved: Iterable[ResolvedImport]) -> dict[str, list[Binding]]:
 def _bound_names(item: ResolvedImport) -> Iterator[tuple[str, Binding]]:
     """Yield the names that an import binds in the importing file."""
     statement = item.statement
-    module_path = re.split(r"[./\\]|::", statement.module.removesuffix(".h").removesuffix(".hpp"))
     for imported in statement.names:
         is_module = item.target and _is_module_named(item.target, imported.name, statement.module)
         yield imported.alias, Binding(target=item.target, name="" if is_module else imported.name)
-    named = Binding(target=item.target, name=_class_name(item.target, module_path[-1]))
-    if statement.alias:
-        yield statement.alias, named
-    elif module_path[-1] and (not statement.names or item.target.endswith(".go")):
-        yield module_path[-1], named
+    last = _last_part(statement.module.removesuffix(".h").removesuffix(".hpp"))
+    bound = statement.alias or (last if not statement.names or item.target.endswith(".go") else "")
+    if bound:
+        yield bound, Binding(target=item.target, name=_class_name(item.target, last))
 
 
 def _is_module_named(target: str, name: str, module: str) -> bool:
@@ -448,5 +446,12 @@ def names_bound_by(imports: Iterable[Import], without_lines: Set[int]) -> set[st
         if statement.line in without_lines:
             continue
         names.update(imported.alias for imported in statement.names)
-        names.add(statement.alias or re.split(r"[./\\]|::", statement.module)[-1])
+        names.add(statement.alias or _last_part(statement.module))
     return names
+
+
+_PART_OF_MODULE = re.compile(r"[./\\]|::")
+
+
+def _last_part(module: str) -> str:
+    return _PART_OF_MODULE.split(module)[-1]

@@ -267,9 +267,9 @@ class _Drawing:
         A member is likely when many files use it and when its name's parts occur near the cursor.
         """
         likelihoods = self._likelihoods
-        for member in members:
-            if member.name not in likelihoods:
-                likelihoods[member.name] = self._likelihood(member)
+        new = [member for member in members if member.name not in likelihoods]
+        for member, used in zip(new, self._index.symbols.files_using_each([item.name for item in new]), strict=True):
+            likelihoods.setdefault(member.name, self._likelihood(member, used))
         ordered = sorted(members, key=lambda member: -likelihoods[member.name])
         kept: list[Definition] = []
         for member in ordered:
@@ -279,13 +279,14 @@ class _Drawing:
             kept.append(member)
         return sorted(kept, key=lambda member: member.start_line)
 
-    def _likelihood(self, member: Definition) -> float:
-        if member.name.startswith("__") and member.name != "__init__":
+    def _likelihood(self, member: Definition, used: int) -> float:
+        """`used`: how many files use its name."""
+        name = member.name
+        if name.startswith("__") and name != "__init__":
             return -1
-        parts = terms_of_word(member.name)
-        shared = sum(part in self._terms for part in parts) / len(parts)
-        used = self._index.symbols.files_using(member.name)
-        named = 8 * (member.name in self._names) + 3 * _constructs(member)
+        parts = terms_of_word(name)
+        shared = 0 if self._terms.isdisjoint(parts) else sum(part in self._terms for part in parts) / len(parts)
+        named = 8 * (name in self._names) + 3 * _constructs(member)
         return math.sqrt(used) + 4 * shared + named
 
 

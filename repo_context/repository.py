@@ -5,7 +5,7 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Self
@@ -28,6 +28,7 @@ from repo_context.file_record import (
     source_text,
     syntax_of_text,
 )
+from repo_context.kept_trees import KeptTrees
 from repo_context.languages import Language, language_of
 from repo_context.parse_pool import parse_files
 from repo_context.rank import Index, rank
@@ -81,11 +82,13 @@ class Repository:
         self._text = TextIndex()
         self._counter = TermCounter(self._text.vocabulary, self._facts.names)
         self._recent = RecentFiles()
+        self._trees = KeptTrees()
         self._steady = SteadySelection(self._state_of)
         self._skipped: Counter[str] = Counter()
         self._lines: OrderedDict[str, tuple[int, list[str]]] = OrderedDict()
         self._foreign: tuple[str, int, tuple[Import, ...]] | None = None
         self._stale: set[str] = set()
+        self._lines_of_question: dict[str, Sequence[str] | None] = {}
         self._seconds = 0.0
         self._reparsed = 0
 
@@ -189,7 +192,9 @@ class Repository:
         path = self._relative(cursor.path) or cursor.path
         cursor = Cursor(path=path, prefix=normal_lines(cursor.prefix), suffix=normal_lines(cursor.suffix))
         imports = self._imports_at(cursor)
-        found = rank(cursor, imports, self.ranking_index(), budget=budget, count_tokens=count_tokens)
+        self._lines_of_question.clear()
+        index = replace(self.ranking_index(), lines_of=self._lines_in_question)
+        found = rank(cursor, imports, index, budget=budget, count_tokens=count_tokens)
         if not self._stale:
             found = self._steady.settle(cursor, budget, found)
         for stale in sorted(self._stale):
@@ -466,6 +471,7 @@ class Repository:
         if self._files.pop(path, None) is None:
             return
         self._lines.pop(path, None)
+        self._trees.drop(path)
         self._facts.drop(path)
         self._text.remove([path])
         self._store.note(removed=[path])
@@ -488,6 +494,7 @@ class Repository:
             source,
             file.language,
             self._counter,
+            self._trees,
             mtime_ns=file.mtime_ns,
             size=len(text.encode("utf-8", "surrogatepass")),
         )
@@ -526,6 +533,14 @@ class Repository:
         """Return an object that is another one once the file has changed; None when it has gone."""
         held = self._files.get(path)
         return held if held is not None and (held.text is not None or self._is_as_indexed(path, held)) else None
+
+    def _lines_in_question(self, path: str) -> Sequence[str] | None:
+        """Return `_lines_of`, looked up once a question: dozens of snippets are from one file."""
+        try:
+            return self._lines_of_question[path]
+        except KeyError:
+            lines = self._lines_of_question[path] = self._lines_of(path)
+            return lines
 
     def _lines_of(self, path: str) -> Sequence[str] | None:
         """Return a file's lines as they were indexed; None, and a note to index it again, when it has changed."""

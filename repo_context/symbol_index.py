@@ -123,6 +123,10 @@ class SymbolIndex:
         """Return how many files use a name."""
         return self._uses.files_using(name)
 
+    def files_using_each(self, names: Sequence[str]) -> list[int]:
+        """Return how many files use each of some names."""
+        return self._uses.files_using_each(names)
+
 
 def types_added_to(path: str, definitions: Sequence[Definition]) -> set[str]:
     """Return the types that a file adds members to: those it does not define, partial ones, and extended ones.

@@ -85,7 +85,11 @@ def parse(source: str, grammar: Grammar, lines: Sequence[str] | None = None) -> 
     (['def f(x):'], 'a')
     """
     encoded = source.encode("utf-8", "surrogatepass")
-    tree = _parse_tree(encoded, grammar)
+    return read_tree(parse_tree(encoded, grammar), encoded, grammar, source.split("\n") if lines is None else lines)
+
+
+def read_tree(tree: Tree, encoded: bytes, grammar: Grammar, lines: Sequence[str]) -> FileSyntax:
+    """Return what a tree says; `encoded` and `lines` are the text that it was made of."""
     found: dict[int, _Found] = {}
     imports: dict[tuple[int, int], _ImportParts] = {}
     trees: dict[int, _Captures] = {}
@@ -107,7 +111,7 @@ def parse(source: str, grammar: Grammar, lines: Sequence[str] | None = None) -> 
         definitions=_definitions(found.values(), encoded),
         references=_references(tree, encoded, grammar),
         imports=tuple(imports[key].build() for key in sorted(imports)),
-        chunks=tuple(cut_tree(tree.root_node, source.split("\n") if lines is None else lines)),
+        chunks=tuple(cut_tree(tree.root_node, lines)),
         packages=_package_names(packages, encoded) if packages else (),
     )
 
@@ -141,8 +145,11 @@ _Captures: TypeAlias = Mapping[str, list[Node]]
 _Matches: TypeAlias = list[tuple[int, dict[str, list[Node]]]]
 
 
-def _parse_tree(encoded: bytes, grammar: Grammar) -> Tree:
-    """Parse within the time limit."""
+def parse_tree(encoded: bytes, grammar: Grammar, edited: Tree | None = None) -> Tree:
+    """Parse within the time limit; errors as `parse`.
+
+    `edited`: a tree of the text as it was, told of what has changed since; what has not is taken over from it.
+    """
     deadline = time.thread_time() + MAX_PARSE_SECONDS
     calls = 0
     overdue = False
@@ -155,9 +162,14 @@ def _parse_tree(encoded: bytes, grammar: Grammar) -> Tree:
             overdue = overdue or time.thread_time() > deadline
         return overdue
 
+    def read(offset: int, _: object) -> bytes:
+        return encoded[offset : offset + 65536]
+
     parser = Parser(load_grammar(grammar))
     try:
-        return parser.parse(lambda offset, _: encoded[offset : offset + 65536], progress_callback=check)
+        if edited is None:
+            return parser.parse(read, progress_callback=check)
+        return parser.parse(read, edited, progress_callback=check)
     except ValueError as error:
         message = f"parsing took more than {MAX_PARSE_SECONDS:g} s" if overdue else "the parser failed"
         raise ParseAbandonedError(message) from error

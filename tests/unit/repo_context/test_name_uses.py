@@ -18,6 +18,7 @@ def test_counts_and_names_are_those_of_sets_of_names_whatever_came_and_went():
         if step % 7 == 0:
             name = chance.choice([*words, "unknown"])
             assert uses.files_using(name) == sum(name in used for used in reference.values())
+            assert uses.files_using_each([name, *words]) == [uses.files_using(each) for each in (name, *words)]
             assert uses.used_in(path) == sorted(reference.get(path, ()))
             wanted = {chance.choice(words), "unknown"}
             expected = sorted(path for path, used in reference.items() if used & wanted)

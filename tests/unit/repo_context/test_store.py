@@ -9,6 +9,7 @@ import pytest
 from repo_context.chunk_terms import TermCounter
 from repo_context.errors import CorruptIndexError, IndexFolderError
 from repo_context.file_record import Skipped, SkipReason, Unchanged, record_text
+from repo_context.kept_trees import KeptTrees
 from repo_context.languages import language_named
 from repo_context.store import DATABASE, Store, default_index_folder
 from repo_context.text_index import TextIndex
@@ -25,7 +26,9 @@ def root(tmp_path):
 
 def record(path="ü b/x.py", source=SOURCE, vocabulary=None, names=None):
     counter = TermCounter({} if vocabulary is None else vocabulary, names)
-    return record_text(path, source, language_named("python"), counter, mtime_ns=7, size=9, digest=b"1" * 16)
+    return record_text(
+        path, source, language_named("python"), counter, KeptTrees(), mtime_ns=7, size=9, digest=b"1" * 16
+    )
 
 
 def fill(store, *files):
