@@ -51,6 +51,16 @@ class RealMidfill:
         self.folder = folder
         self.program = _command(folder, ["-m", "lsp_server"])
 
+    def processes(self) -> list[int]:
+        """Return the ids of the server processes."""
+        home = f"MIDFILL_HOME={self.folder / 'home'}".encode()
+        return [one for one in _processes_with("lsp") if home in Path(f"/proc/{one}/environ").read_bytes().split(b"\0")]
+
+    def kill(self) -> None:
+        """End every server process the hard way."""
+        for process in self.processes():
+            os.kill(process, signal.SIGKILL)
+
 
 def _command(folder: Path, arguments: list) -> Path:
     """Write `folder/bin/midfill`."""

@@ -64,8 +64,9 @@ return status ~= nil and status.engine.state == 'ready'
 class Neovim:
     """One running Neovim with the plug-in."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
+    def __init__(self, process: "subprocess.Popen[bytes]", name: str) -> None:
         self._process = process
+        self.name = name
         self._incoming = msgpack.Unpacker(process.stdout)
         self._last_id = 0
 
@@ -176,6 +177,6 @@ def neovim(
         command, env=environment, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
         try:
-            yield Neovim(process)
+            yield Neovim(process, program.parent.name)
         finally:
             process.kill()

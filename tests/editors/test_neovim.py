@@ -161,6 +161,13 @@ def test_leaving_insert_mode_takes_the_ghost_text_away(editor: Neovim):
     assert editor.ghost() == ""
 
 
+def test_what_is_typed_into_several_lines_at_once_gets_no_ghost_text_into_it(editor: Neovim):
+    editor.type("0<C-v>jI#x = ")
+    editor.settle()
+    editor.type("<Esc>")
+    assert editor.text() == "#x = def add(a, b):\n#x =     "
+
+
 def test_two_windows_on_two_files_have_each_their_own(editor: Neovim, project: Path):
     editor.type("jAx = ")
     editor.until_ghost("compute(a, b)")

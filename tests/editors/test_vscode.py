@@ -160,6 +160,47 @@ def test_a_renamed_file_goes_on_under_its_new_name(window: Window, project: Path
     window.until_ghost("compute(a, b)")
 
 
+def test_a_closed_file_is_closed_for_the_server_too(window: Window, script: ScriptedMidfill):
+    window.type("x = ")
+    window.until_ghost("compute(a, b)")
+    path = window.path
+    window.close_file()
+    asked = script.questions()
+    window.show(path, START)
+    window.go("Control+Home", "ArrowDown", "End", line=2, column=5)
+    assert window.ghost() == ""
+    window.type("x = ")
+    window.until_ghost("compute(a, b)")
+    assert len(script.questions()) > len(asked), "what was kept for the file went with it"
+
+
+def test_suggestions_are_turned_off_and_on_in_a_language_from_the_status_bar(window: Window, script: ScriptedMidfill):
+    asked = script.questions()
+    window.run_from_status_bar("Enable or Disable for This Language")
+    window.until_status("off for python")
+    window.type("x = ")
+    window.settle(1.5)
+    assert window.ghost() == ""
+    assert script.questions() == asked
+    window.run_from_status_bar("Enable or Disable for This Language")
+    window.until_status("ready")
+    window.press("Enter")
+    window.type("x = ")
+    window.until_ghost("compute(a, b)")
+
+
+def test_the_inspector_and_the_statistics_are_pages_beside_the_editor(window: Window):
+    window.type("x = ")
+    window.until_ghost("compute(a, b)")
+    window.run("midfill: Why This Suggestion")
+    window.until_page("why", "Why this suggestion")
+    window.picture("why")
+    window.run("midfill: Show Statistics")
+    window.until_page("stats", "midfill statistics")
+    window.picture("stats")
+    window.run("View: Close All Editors in Group")
+
+
 def test_a_killed_server_is_back_and_answers(window: Window, script: ScriptedMidfill):
     before = script.processes()
     script.kill()

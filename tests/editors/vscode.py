@@ -118,6 +118,46 @@ class Window:
         self.path = path
         self._focus()
 
+    def close_file(self) -> None:
+        """Close the file that is shown, and forget what was not saved."""
+        self.run("View: Revert and Close Editor")
+        self.page.wait_for_selector(f".tab[data-resource-name='{self.path.name}']", state="detached")
+
+    def run(self, command: str) -> None:
+        """Run a command of the palette."""
+        self.press("F1")
+        self._choose(command)
+
+    def run_from_status_bar(self, command: str) -> None:
+        """Run one of midfill's commands, as its status bar item lists them."""
+        self.page.click(".statusbar-item[id*=midfill] a")
+        self.page.wait_for_selector(".quick-input-widget .quick-input-list .monaco-list-row")
+        self._choose(command)
+        self.press("Control+1")
+        self.page.wait_for_selector(".editor-instance .monaco-editor.focused")
+
+    def _choose(self, command: str) -> None:
+        self.page.keyboard.type(command)
+        entry = self.page.locator(".quick-input-list .monaco-list-row", has_text=command.rpartition(": ")[2])
+        entry.first.click()
+        self.page.wait_for_selector(".quick-input-widget", state="hidden")
+
+    def until_status(self, text: str) -> None:
+        """Wait until the status bar item says something where one points at it."""
+        item = self.page.locator(".statusbar-item[id*=midfill]")
+        until(lambda: self._wait(100) or text in item.evaluate("node => node.outerHTML"), item.inner_html, SECONDS)
+
+    def until_page(self, name: str, text: str) -> None:
+        """Wait until a page of ours shows a text."""
+
+        def shows() -> bool:
+            self._wait(200)
+            frames = [frame for frame in self.page.frames if frame.name == "active-frame" or "webview" in frame.url]
+            return any(text in frame.content() for frame in frames)
+
+        self.page.wait_for_selector(f".tab[aria-label*='{name}']")
+        until(shows, lambda: f"{text!r} on the page {name}{self._instead()}", SECONDS)
+
     def _in_explorer(self, path: Path) -> Locator:
         return self.page.locator(".explorer-folders-view .monaco-list-row", has_text=path.name)
 

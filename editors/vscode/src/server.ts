@@ -28,27 +28,55 @@ export function find(storage: vscode.Uri): string | undefined {
   return places.map((place) => join(place, program)).find(existsSync);
 }
 
-/** Run the program once; returns what it printed. */
-export async function ask(path: string, ...words: string[]): Promise<string> {
-  return (await run(path, words, { timeout: 60_000 })).stdout;
+/** Return the names of the models that the program knows; none where it does not say. */
+export async function models(path: string): Promise<string[]> {
+  const listed = run(path, ['model', 'list', '--json'], { timeout: 60_000 });
+  return listed.then(({ stdout }) => (JSON.parse(stdout) as { name: string }[]).map(({ name }) => name), () => []);
 }
 
 /** Ask how to install the server and do it in a terminal, for everyone to see; resolves when that has ended. */
 export async function install(storage: vscode.Uri): Promise<void> {
-  const source = await askSource();
-  const commands = source ? await askCommands(storage, source) : [];
-  for (const [command = '', ...words] of commands) {
-    if ((await runInTerminal(command, words)) !== 0) {
+  const source = await vscode.window.showInputBox({
+    title: 'Install the midfill server',
+    prompt: "A folder with midfill's source, a wheel, or a git+https:// address",
+    value: vscode.workspace.getConfiguration('midfill').get<string>('server.source', ''),
+    ignoreFocusOut: true,
+  });
+  for (const command of source?.trim() ? await askCommands(storage, source.trim()) : []) {
+    if ((await runInTerminal(command)) !== 0) {
       return;
     }
   }
 }
 
+function ownEnvironment(storage: vscode.Uri): string {
+  return join(storage.fsPath, 'environment');
+}
+
+/** Return the programs to run, one after the other, as the person picks them among those that are here. */
+async function askCommands(storage: vscode.Uri, source: string): Promise<string[][]> {
+  const python = windows ? 'python' : 'python3';
+  const environment = ownEnvironment(storage);
+  const install = [join(environment, binaries, 'python'), '-m', 'pip', 'install', source];
+  const choices = [
+    { label: 'uv', program: 'uv', commands: [['uv', 'tool', 'install', source]] },
+    { label: 'pipx', program: 'pipx', commands: [['pipx', 'install', source]] },
+    {
+      label: "Python's venv, in the extension's own folder", program: python,
+      commands: [[python, '-m', 'venv', environment], install],
+    },
+  ];
+  const works = await Promise.all(choices.map(({ program }) => run(program, ['--version']).then(() => true, () => false)));
+  const picked = await vscode.window.showQuickPick(choices.filter((_, index) => works[index]), {
+    title: 'Install the midfill server with', placeHolder: 'Python 3.11 or newer is needed', ignoreFocusOut: true,
+  });
+  return picked?.commands ?? [];
+}
+
 /** Run a program as a task; returns its exit code. */
-async function runInTerminal(command: string, words: string[]): Promise<number | undefined> {
-  const execution = new vscode.ProcessExecution(command, words);
+async function runInTerminal([command = '', ...words]: string[]): Promise<number | undefined> {
   const name = `install the server: ${command}`;
-  const task = new vscode.Task({ type: 'midfill' }, vscode.TaskScope.Workspace, name, 'midfill', execution);
+  const execution = new vscode.ProcessExecution(command, words);
   const ended = new Promise<number | undefined>((resolve) => {
     const listener = vscode.tasks.onDidEndTaskProcess((event) => {
       if (event.execution.task.name === name) {
@@ -57,47 +85,6 @@ async function runInTerminal(command: string, words: string[]): Promise<number |
       }
     });
   });
-  await vscode.tasks.executeTask(task);
+  await vscode.tasks.executeTask(new vscode.Task({ type: 'midfill' }, vscode.TaskScope.Workspace, name, 'midfill', execution));
   return ended;
-}
-
-function ownEnvironment(storage: vscode.Uri): string {
-  return join(storage.fsPath, 'environment');
-}
-
-async function askSource(): Promise<string | undefined> {
-  const settings = vscode.workspace.getConfiguration('midfill');
-  const source = await vscode.window.showInputBox({
-    title: 'Install the midfill server',
-    prompt: "A folder with midfill's source, a wheel, or a git+https:// address",
-    value: settings.get<string>('server.source', ''),
-    ignoreFocusOut: true,
-  });
-  return source?.trim() || undefined;
-}
-
-/** Return the programs to run, one after the other, as the person picks them. */
-async function askCommands(storage: vscode.Uri, source: string): Promise<string[][]> {
-  const python = windows ? 'python' : 'python3';
-  const environment = ownEnvironment(storage);
-  const choices = [
-    { label: 'uv', description: 'uv tool install', commands: [['uv', 'tool', 'install', source]] },
-    { label: 'pipx', description: 'pipx install', commands: [['pipx', 'install', source]] },
-    {
-      label: 'Virtual environment', description: "with Python's venv, in the extension's own folder",
-      commands: [
-        [python, '-m', 'venv', environment],
-        [join(environment, binaries, 'python'), '-m', 'pip', 'install', source],
-      ],
-    },
-  ];
-  const works = await Promise.all(choices.map((choice) => answers(choice.commands[0]?.[0] ?? '')));
-  const picked = await vscode.window.showQuickPick(choices.filter((_, index) => works[index]), {
-    title: 'Install the midfill server with', placeHolder: 'Python 3.11 or newer is needed', ignoreFocusOut: true,
-  });
-  return picked?.commands ?? [];
-}
-
-async function answers(command: string): Promise<boolean> {
-  return run(command, ['--version'], { timeout: 10_000 }).then(() => true, () => false);
 }

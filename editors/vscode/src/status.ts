@@ -2,42 +2,36 @@
 import * as vscode from 'vscode';
 
 export interface Status {
-  kind?: 'normal' | 'busy' | 'error' | 'inactive';
-  message?: string;
-  engine: { state: string; problem?: string | null; model?: string };
-  folders: { root: string; state: string; files: number; done?: number; total?: number }[];
+  kind: 'normal' | 'busy' | 'error' | 'inactive';
+  message: string;
 }
+
+const ICONS = { normal: 'sparkle', busy: 'loading~spin', error: 'warning', inactive: 'circle-slash' };
 
 export class StatusBar implements vscode.Disposable {
   private readonly item = vscode.window.createStatusBarItem('midfill', vscode.StatusBarAlignment.Right, 100);
-  private text = '';
-  private icon = 'loading~spin';
+  private status: Status = { kind: 'busy', message: 'starting' };
 
   constructor() {
     this.item.name = 'midfill';
-    this.item.command = 'midfill.menu';
+    // Every command of ours, in the editor's own list.
+    this.item.command = { title: 'midfill', command: 'workbench.action.quickOpen', arguments: ['>midfill: '] };
     this.item.show();
   }
 
-  /** Take in a STATUS; servers that send none are ready once they run. */
-  update(status: Status): void {
-    const icons = { normal: 'sparkle', busy: 'loading~spin', error: 'warning', inactive: 'circle-slash' };
-    this.set(icons[status.kind ?? 'normal'], status.engine.problem ?? status.message ?? status.engine.state);
-  }
-
-  set(icon: string, text: string): void {
-    this.icon = icon;
-    this.text = text;
+  set(kind: Status['kind'], message: string): void {
+    this.status = { kind, message };
     this.draw();
   }
 
   /** Draw again, as when another file is shown. */
   draw(): void {
     const language = vscode.window.activeTextEditor?.document.languageId;
-    const isOff = this.icon === 'sparkle' && !isEnabled(language);
-    this.item.text = `$(${isOff ? 'circle-slash' : this.icon}) midfill`;
-    this.item.tooltip = isOff ? `midfill is off${isEnabled() ? ` for ${language}` : ''}` : `midfill: ${this.text}`;
-    this.item.backgroundColor = this.icon === 'warning' ? new vscode.ThemeColor('statusBarItem.warningBackground') : undefined;
+    const isOff = this.status.kind === 'normal' && !isEnabled(language);
+    const { kind, message } = isOff ? { kind: 'inactive' as const, message: `off for ${language}` } : this.status;
+    this.item.text = `$(${ICONS[kind]}) midfill`;
+    this.item.tooltip = `midfill: ${message}`;
+    this.item.backgroundColor = kind === 'error' ? new vscode.ThemeColor('statusBarItem.warningBackground') : undefined;
   }
 
   dispose(): void {
@@ -45,21 +39,17 @@ export class StatusBar implements vscode.Disposable {
   }
 }
 
-/** Whether suggestions come unasked, in a language or at all. */
-export function isEnabled(language?: string): boolean {
+/** Turn suggestions on or off, in the language of the file that is shown or everywhere. */
+export async function toggle(language?: string): Promise<void> {
   const settings = vscode.workspace.getConfiguration('midfill');
-  return settings.get('enabled', true) && !(language && settings.get<string[]>('disabledLanguages', []).includes(language));
+  const off = settings.get<string[]>('disabledLanguages', []);
+  const [name, value] = language === undefined
+    ? ['enabled', !settings.get('enabled', true)]
+    : ['disabledLanguages', off.includes(language) ? off.filter((other) => other !== language) : [...off, language]];
+  await settings.update(name, value, vscode.ConfigurationTarget.Global);
 }
 
-export async function toggle(): Promise<void> {
+function isEnabled(language?: string): boolean {
   const settings = vscode.workspace.getConfiguration('midfill');
-  await settings.update('enabled', !settings.get('enabled', true), vscode.ConfigurationTarget.Global);
-}
-
-export async function toggleLanguage(language: string): Promise<void> {
-  const settings = vscode.workspace.getConfiguration('midfill');
-  const disabled = settings.get<string[]>('disabledLanguages', []);
-  const left = disabled.filter((name) => name !== language);
-  await settings.update(
-    'disabledLanguages', left.length < disabled.length ? left : [...disabled, language], vscode.ConfigurationTarget.Global);
+  return settings.get('enabled', true) && !settings.get<string[]>('disabledLanguages', []).includes(language ?? '');
 }

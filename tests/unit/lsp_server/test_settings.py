@@ -8,7 +8,9 @@ from lsp_server.settings import NAMES, LengthMode, Options, Settings, decode, re
 DOCUMENTATION = Path(__file__).parents[3] / "docs" / "settings.md"
 
 
-@pytest.mark.parametrize("raw", [None, {}, {"midfill": {}}, {"maxTokens": None}])
+@pytest.mark.parametrize(
+    "raw", [None, {}, {"midfill": {}}, {"maxTokens": None}, {"server": {"path": "/bin/midfill"}, "trace": {}}]
+)
 def test_saying_nothing_leaves_the_defaults(raw):
     options, problems = decode(raw)
     assert resolve(options) == Settings()
