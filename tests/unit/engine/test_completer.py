@@ -293,8 +293,8 @@ def test_log_probabilities_are_those_of_the_network(model):
 
 def test_more_alternatives_than_there_are_first_tokens_are_left_out(model):
     """Where a half-typed word allows few tokens, the others have no probability to begin a text with."""
-    completer = Completer(model)
+    completer = Completer(model, find_collection=library(model, other=CORPUS))
     for cursor in (28, 29, 34, 69):  # behind ` im`, ` imp`, ` P`, ` t`: one token goes on
-        asked = request(prefix=CORPUS[:cursor], alternatives=5, max_tokens=3)
+        asked = request(prefix=CORPUS[:cursor], suffix=CORPUS, collection="r", alternatives=5, max_tokens=3)
         texts = [answer.text for answer in completer.complete(asked) if isinstance(answer, Completion)]
         assert 1 <= len(texts) == len(set(texts)) <= 5
