@@ -1,9 +1,16 @@
 """DeepSeek-V2 shapes small enough for tests, every part of them at work."""
 
+from pathlib import Path
+
 import torch
 
+from engine import model_folder
+from engine.fim_formats import DEEPSEEK_CODER
 from engine.model.config import ExpertsConfig, LatentAttentionConfig, TransformerConfig, YarnConfig
 from engine.model.transformer import Transformer
+from engine.prompt import PromptSettings
+from engine.tokenizer import Tokenizer
+from tests.support.tiny_model import train_tokenizer
 
 YARN = YarnConfig(factor=40.0, original_max_position_embeddings=64, mscale=0.707, mscale_all_dim=0.707)
 GROUPED = ExpertsConfig(
@@ -50,3 +57,13 @@ def v2_network(config: TransformerConfig) -> Transformer:
         if parameter.dim() == 1:  # norms that are all one would hide a norm in the wrong place
             parameter.data += 0.3 * torch.randn(parameter.shape, generator=generator)
     return made.requires_grad_(False).eval()
+
+
+def write_v2_model(folder: Path, *, context_length: int = 512) -> Path:
+    """Write a model folder of the shape of V2-Lite with random weights and return it."""
+    tokenizer_json = train_tokenizer()
+    tokens = Tokenizer(tokenizer_json).vocab_size
+    network = v2_network(v2_shape(vocab_size=tokens + 8, max_position_embeddings=context_length))
+    settings = PromptSettings(fim=DEEPSEEK_CODER, context_length=context_length)
+    model_folder.write(folder, network, tokenizer_json=tokenizer_json, prompt_settings=settings)
+    return folder

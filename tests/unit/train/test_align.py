@@ -5,15 +5,28 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from engine.model.config import TransformerConfig
 from engine.model.transformer import Transformer
-from tests.support.small_functions import MACHINE, RECIPE, Course, samples
+from tests.support.small_functions import (
+    MACHINE,
+    RECIPE,
+    TUNING_STEPS,
+    Course,
+    paired_difference,
+    pass_rates,
+    practise,
+    samples,
+)
+from tests.support.tiny_v2 import v2_shape
 from train.alignment.sampling import EngineSampler, VllmSampler
 from train.alignment.tasks import CodeTask
 from train.errors import CorpusError, RunError
 from train.metrics import Metric, read_metrics
+from train.parallel import IGNORED
 from train.rewards import Answer, Scored, Verdict
 from train.stages.align import align
 
@@ -42,15 +55,21 @@ def _scored(reward: float) -> Scored:
     return Scored(reward=reward, verdict=Verdict(compiles=False, passed=(False,)))
 
 
-def _align(folder: Path, rewards: Any, tasks: Sequence[CodeTask] = TASKS, stop_at: int = 0, **changes: Any) -> Any:
+def _align(
+    folder: Path,
+    rewards: Any,
+    tasks: Sequence[CodeTask] = TASKS,
+    stop_at: int = 0,
+    shape: TransformerConfig | None = None,
+    **changes: Any,
+) -> Any:
     def stop(metric: Metric) -> None:
         if metric.step == stop_at:
             raise KeyboardInterrupt
 
     recipe, machine = replace(QUICK, **changes), replace(MACHINE, checkpoint_minutes=0.0)
-    return align(
-        COURSE.network(), tasks, COURSE.words, COURSE.dialogue, rewards, recipe, machine, folder, seed=3, on_step=stop
-    )
+    network, dialogue = COURSE.network(shape), COURSE.dialogue
+    return align(network, tasks, COURSE.words, dialogue, rewards, recipe, machine, folder, seed=3, on_step=stop)
 
 
 def _differ(one: Transformer, other: Transformer) -> bool:
@@ -77,6 +96,45 @@ def test_a_broken_run_ends_with_the_weights_of_an_unbroken_one(tmp_path: Path) -
     assert lines[0] == lines[1]
     assert lines[0][0]["divergence"] == 0
     assert lines[0][-1]["divergence"] > 0
+
+
+SHAPES = {"DeepSeek-Coder's": None, "V2's": v2_shape(vocab_size=COURSE.network().config.vocab_size)}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_answers_are_scored_with_the_probabilities_they_were_drawn_with(shape: str, tmp_path: Path) -> None:
+    network = COURSE.network(SHAPES[shape])
+    _align(tmp_path, Length(), shape=SHAPES[shape], steps=1, max_tokens=12)
+    stored = np.load(tmp_path / "rollouts" / "00000000.npz")
+    gains, old, _, weights = (stored[f"column{number}"] for number in range(4))
+    for ids, targets, found in zip(stored["ids"], stored["targets"], old, strict=True):
+        places = np.flatnonzero(targets != IGNORED)
+        assert COURSE.words.decode(ids[1 : places[0]].tolist()) in {task.instruction for task in TASKS}
+        assert targets[places[-1]] == COURSE.dialogue.end or len(places) == 12
+        cache = network.new_cache(64)
+        with torch.no_grad():
+            logits = network.next_logits(torch.from_numpy(ids[None, : places[0] + 1]), cache)
+            for place in places:
+                drawn = targets[place]
+                assert found[place] == pytest.approx(float(logits[0].log_softmax(-1)[drawn]), abs=1e-5)
+                logits = network.next_logits(torch.tensor([[drawn]]), cache)
+        assert not found[targets == IGNORED].any()
+    # Every answer weighs the same; a group's advantages add up to nothing, so with ratios of 1 there is no loss yet.
+    np.testing.assert_allclose(weights.sum(1), weights.sum(1).mean(), rtol=1e-6)
+    np.testing.assert_allclose(gains[:, 0].reshape(-1, QUICK.answers_per_prompt).sum(1), 0, atol=1e-5)
+    assert read_metrics(tmp_path)[0]["loss"] == pytest.approx(0, abs=1e-5)
+
+
+@pytest.mark.slow
+def test_practice_makes_a_network_write_better_functions(tmp_path: Path) -> None:
+    every = samples()
+    shown, practised, held_out = every[:100], every[:170], every[170:]
+    tuned = COURSE.fine_tune(COURSE.network(), shown, tmp_path / "tuned", steps=TUNING_STEPS)
+    aligned = practise(tuned, COURSE, practised, tmp_path / "aligned", RECIPE, seed=0)
+    before, after = (pass_rates(network, COURSE, held_out, count=16) for network in (tuned, aligned))
+    gain, error = paired_difference(before, after)
+    print(f"{sum(before) / len(before):.1%} pass before, {gain:+.1%} after practice, standard error {error:.1%}")
+    assert gain > 4 * error
 
 
 def test_a_task_without_room_for_an_answer_is_left_out(tmp_path: Path) -> None:
