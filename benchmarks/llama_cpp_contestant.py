@@ -1,5 +1,6 @@
 """llama.cpp as a contestant: our weights as a GGUF file, its own quantiser, its decode call without wrappers."""
 
+import json
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -11,8 +12,11 @@ from torch import Tensor
 from engine.model.transformer import Block, Transformer
 
 
-def write_gguf(transformer: Transformer, path: Path) -> None:
-    """Write all weights in fp32, without a tokenizer."""
+def write_gguf(transformer: Transformer, path: Path, *, tokenizer: Path | None = None) -> None:
+    """Write all weights in fp32, with the vocabulary of a `tokenizer.json` or none.
+
+    Only ids are to be sent to what reads the file: how text is split before it is merged is not written.
+    """
     gguf: Any = import_module("gguf")
 
     config = transformer.config
@@ -29,7 +33,10 @@ def write_gguf(transformer: Transformer, path: Path) -> None:
     writer.add_rope_freq_base(config.rope_theta)
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
     writer.add_vocab_size(config.vocab_size)
-    writer.add_tokenizer_model("no_vocab")
+    if tokenizer is None:
+        writer.add_tokenizer_model("no_vocab")
+    else:
+        _add_vocabulary(gguf, writer, tokenizer, config.vocab_size)
     writer.add_tensor("token_embd.weight", transformer.embed_tokens.weight.numpy())
     if not config.tie_word_embeddings:
         writer.add_tensor("output.weight", transformer.lm_head.weight.numpy())
@@ -65,7 +72,7 @@ class LlamaCpp:
         self._library = llama_cpp
         self.name = f"llama.cpp {kind}"
         llama_cpp.llama_log_set(_silence(llama_cpp), None)
-        stored = path if kind == "f32" else _quantised(llama_cpp, path, kind, threads)
+        stored = path if kind == "f32" else quantised(path, kind, threads=threads)
         model: Any = llama_cpp.llama_model_load_from_file(str(stored).encode(), llama_cpp.llama_model_default_params())
         self._vocabulary = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(model))
         settings = llama_cpp.llama_context_default_params()
@@ -97,7 +104,10 @@ class LlamaCpp:
             last = self.read([last], start=position, all_logits=1)
 
 
-def _quantised(library: Any, path: Path, kind: str, threads: int) -> Path:
+def quantised(path: Path, kind: str, *, threads: int) -> Path:
+    """Have llama.cpp quantise a GGUF file to "q8_0" or "q4_0"; return the new one beside it."""
+    library: Any = import_module("llama_cpp")
+    library.llama_log_set(_silence(library), None)
     stored = path.with_name(f"{kind}.gguf")
     options = library.llama_model_quantize_default_params()
     options.ftype = {"q8_0": library.LLAMA_FTYPE_MOSTLY_Q8_0, "q4_0": library.LLAMA_FTYPE_MOSTLY_Q4_0}[kind]
@@ -105,6 +115,23 @@ def _quantised(library: Any, path: Path, kind: str, threads: int) -> Path:
     if library.llama_model_quantize(str(path).encode(), str(stored).encode(), options):
         raise RuntimeError(f"llama.cpp cannot quantise to {kind}")
     return stored
+
+
+def _add_vocabulary(gguf: Any, writer: Any, tokenizer: Path, size: int) -> None:
+    raw = json.loads(tokenizer.read_text("utf-8"))
+    texts = {number: text for text, number in raw["model"]["vocab"].items()}
+    marks = {token["id"]: token["content"] for token in raw["added_tokens"]}
+    kinds = gguf.TokenType
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("default")
+    writer.add_token_list([marks.get(number, texts.get(number, f"[unused {number}]")) for number in range(size)])
+    writer.add_token_types(
+        [
+            kinds.CONTROL if number in marks else kinds.NORMAL if number in texts else kinds.UNUSED
+            for number in range(size)
+        ]
+    )
+    writer.add_token_merges([merge if isinstance(merge, str) else " ".join(merge) for merge in raw["model"]["merges"]])
 
 
 _kept: list[Any] = []

@@ -1,18 +1,20 @@
 """Replays recorded typing through the real engine process: time and tokens read again, keystroke by keystroke.
 
-    python -m benchmarks.replay CLONE EDITS.jsonl [--keystrokes 2000] [--llama-server PATH --gguf FILE]
+    python -m benchmarks.replay CLONE EDITS.jsonl [--keystrokes 2000] [--llama-server COMMAND]
 
 EDITS.jsonl comes from `python -m benchmarks.recorded_edits CLONE EDITS.jsonl`; CLONE has a work tree at the commit
 that it names, so that nothing of the edits is known. Every key asks for a line, with our retrieval's snippets, as if
 nothing had been suggested: the worst case, since an editor shows most keys of an accepted suggestion without asking.
 Times are the engine's CPU milliseconds, which other work on the machine hardly touches, and the wall clock's. The peer,
-llama.cpp's server, gets each prompt's text with `cache_prompt`, on the same weights converted to GGUF.
+llama.cpp's server (`llama-server`, or "python benchmarks/llama_cpp_server.py"), gets the same ids with `cache_prompt`
+and writes to the end of the line too, on the same weights in q8_0 (`gguf` and `llama_cpp` must be importable).
 """
 
 import argparse
 import asyncio
 import json
 import os
+import shlex
 import socket
 import subprocess
 import tempfile
@@ -24,11 +26,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
+from benchmarks.llama_cpp_contestant import quantised, write_gguf
 from benchmarks.recorded_edits import RecordedEdit, read
+from engine import model_folder
 from engine.api import Completion, CompletionRequest
 from engine.client import EngineClient
 from engine.daemon_start import EngineSettings
+from engine.decoding.healing import Healing
 from engine.model_names import resolve
+from engine.prompt import PromptParts, read_settings
+from engine.prompt_memory import PromptMemory
 from engine.tokenizer import Tokenizer
 from repo_context.languages import comment_marker
 from repo_context.repository import Repository
@@ -77,8 +84,7 @@ def main() -> None:
     parser.add_argument("--keystrokes", type=int, default=2000)
     parser.add_argument("--per-edit", type=int, default=100, help="keys of one edit at most, so that files are many")
     parser.add_argument("--model", default="default")
-    parser.add_argument("--llama-server", type=Path, help="llama.cpp's server, as a peer")
-    parser.add_argument("--gguf", type=Path, help="the same weights for it")
+    parser.add_argument("--llama-server", help="command of llama.cpp's server, as a peer")
     arguments = parser.parse_args()
     requests = list(_requests(arguments))
     print(f"{len(requests)} keystrokes in {len({request.path for request in requests})} files")
@@ -90,7 +96,8 @@ def main() -> None:
     same = sum(one == other for one, other in zip(ours["on"].texts, ours["off"].texts, strict=True))
     print(f"{same} of {len(requests)} answers are the same with drafting and without")
     if arguments.llama_server:
-        print(_replay_on_llama(requests, arguments.llama_server, arguments.gguf).row("llama.cpp server"))
+        command = shlex.split(arguments.llama_server)
+        print(_replay_on_llama(requests, command, resolve(arguments.model)).row("llama.cpp server"))
 
 
 def _requests(arguments: argparse.Namespace) -> Iterator[CompletionRequest]:
@@ -154,30 +161,52 @@ async def _replay(requests: list[CompletionRequest], root: Path, model: str, dra
     return measured
 
 
-def _replay_on_llama(requests: list[CompletionRequest], server: Path, gguf: Path) -> _Measured:
+def _replay_on_llama(requests: list[CompletionRequest], server: list[str], folder: Path) -> _Measured:
     measured = _Measured()
-    with _llama_server(server, gguf) as (process, url):
-        for request in requests:
-            snippets = "".join(f"{piece.comment}{piece.path}\n{piece.text}\n\n" for piece in request.snippets)
-            text = f"{snippets}{request.comment}{request.path}\n{request.prefix[-1200:]}"
-            body = {"prompt": text, "n_predict": _MAX_TOKENS, "temperature": 0, "cache_prompt": True, "stop": ["\n"]}
+    with tempfile.TemporaryDirectory() as made, _llama_server(server, _gguf(folder, Path(made))) as (process, url):
+        for ids in _prompts(requests, folder):
+            body = {"prompt": ids, "n_predict": _MAX_TOKENS, "temperature": 0, "cache_prompt": True, "stop": ["\n"]}
             asked = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
             cpu, wall = _cpu_seconds(process), time.perf_counter()
             with urllib.request.urlopen(asked, timeout=120) as reply:
                 answer = json.load(reply)
             wall, cpu = time.perf_counter() - wall, _cpu_seconds(process) - cpu
-            timings = answer["timings"]
-            prompt = answer["tokens_evaluated"]
-            measured.add(cpu, wall, prompt, timings["prompt_n"], answer["tokens_predicted"], answer["content"])
+            read, new = answer["timings"]["prompt_n"], answer["tokens_predicted"]
+            measured.add(cpu, wall, len(ids), read, new, answer["content"])
     return measured
 
 
+def _prompts(requests: list[CompletionRequest], folder: Path) -> Iterator[list[int]]:
+    """Yield the ids that the engine reads for each request."""
+    tokenizer = Tokenizer.load(folder)
+    limit = json.loads((folder / "config.json").read_text("utf-8"))["max_position_embeddings"]
+    settings = read_settings(folder, tokenizer, context_length=limit)
+    healing, memory = Healing(tokenizer), PromptMemory(settings, tokenizer)
+    budget = settings.context_length - _MAX_TOKENS - healing.longest_token
+    for request in requests:
+        healed = healing.heal(request.prefix).prefix if settings.mode.ends_between_tokens else request.prefix
+        parts = PromptParts(
+            path=request.path,
+            comment=request.comment,
+            prefix=healed,
+            suffix=request.suffix,
+            snippets=request.snippets,
+            repository=Path(request.collection or "").name,
+        )
+        yield list(memory.build(request.document, parts, budget=budget).ids)
+
+
+def _gguf(folder: Path, made: Path) -> Path:
+    write_gguf(model_folder.read(folder).transformer, made / "model.gguf", tokenizer=folder / "tokenizer.json")
+    return quantised(made / "model.gguf", "q8_0", threads=1)
+
+
 @contextmanager
-def _llama_server(server: Path, gguf: Path) -> Iterator[tuple[int, str]]:
+def _llama_server(server: list[str], gguf: Path) -> Iterator[tuple[int, str]]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [str(server), "-m", str(gguf), "--port", str(port), "-t", "1", "-c", "2048", "-np", "1"]
+    command = [*server, "-m", str(gguf), "--port", str(port), "-t", "1", "-c", "2048", "-np", "1"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         for _ in range(600):
