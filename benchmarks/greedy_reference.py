@@ -8,6 +8,7 @@ sequence anew for every token, one token at a time, in fp32. Both mix in the n-g
 
 import argparse
 import random
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -27,6 +28,7 @@ from engine.ngram import NgramCollection
 
 _MAX_TOKENS = 24
 _COLLECTION = "all"
+_TOLD_EVERY = 25
 
 
 @dataclass(slots=True)
@@ -81,11 +83,12 @@ def main() -> None:
     parser.add_argument("--skip", type=int, default=0, help="prompts to leave out first: a run in several pieces")
     parser.add_argument("--model", default="default")
     arguments = parser.parse_args()
-    different = list(differences(arguments.folders, arguments.prompts, arguments.model, skip=arguments.skip))
-    for request, fast, slow in different:
-        print(f"{request.path}, {len(request.prefix)} characters in: {fast!r} is not {slow!r}")
-    print(f"{arguments.prompts - len(different)} of {arguments.prompts} answers equal the slow reference")
-    raise SystemExit(bool(different))
+    count = 0
+    for request, fast, slow in differences(arguments.folders, arguments.prompts, arguments.model, skip=arguments.skip):
+        print(f"{request.path}, {len(request.prefix)} characters in: {fast!r} is not {slow!r}", flush=True)
+        count += 1
+    print(f"{arguments.prompts - count} of {arguments.prompts} answers equal the slow reference")
+    raise SystemExit(bool(count))
 
 
 def differences(
@@ -99,7 +102,9 @@ def differences(
     slow_model = replace(model, network=RereadingNetwork(model.transformer))
     find = {_COLLECTION: collection}.get
     fast = Completer(model, find_collection=find)
-    for request in islice(_requests(texts, skip + prompts), skip, None):
+    for number, request in enumerate(islice(_requests(texts, skip + prompts), skip, None)):
+        if number and number % _TOLD_EVERY == 0:
+            print(f"{number} prompts compared", file=sys.stderr, flush=True)
         slow = Completer(slow_model, find_collection=find, drafting=Drafting.OFF)
         one, other = _answer(fast, request), _answer(slow, request)
         if one != other:
