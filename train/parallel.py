@@ -353,7 +353,7 @@ class Shards(OwnWeights):
     def _wrap(self, objective: Objective, machine: MachineConfig) -> nn.Module:
         from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 
-        objective.to(self._device)
+        # `fully_shard` moves what it is given: no device ever holds more whole layers than one.
         mesh = mesh_of(self._device.type, processes().count, self._readers)["rows"]
         lower = torch.bfloat16 if machine.precision == "bfloat16" else None
         policy = MixedPrecisionPolicy(param_dtype=lower, reduce_dtype=torch.float32 if lower else None)
