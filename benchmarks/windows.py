@@ -72,7 +72,7 @@ async def _busy(client: EngineClient) -> AsyncIterator[None]:
         max_tokens=500,
         temperature=2.0,
     )
-    async with contextlib.aclosing(cast(AsyncGenerator[Chunk | Completion, None], client.complete(asked))) as answers:
+    async with contextlib.aclosing(cast("AsyncGenerator[Chunk | Completion, None]", client.complete(asked))) as answers:
         await anext(answers)
         yield
         assert isinstance(await anext(answers), Chunk)
