@@ -55,7 +55,7 @@ def explain(
         "snippetsUsed": facts.snippets_used,
         "promptTokens": facts.prompt_tokens,
         "newTokens": facts.new_tokens,
-        "prompt": prompt_text(request, settings.model) if request is not None else None,
+        "prompt": prompt_text(request, settings.engine_url or settings.model) if request is not None else None,
         "milliseconds": {hop: round(value, 2) for hop, value in hops.items()},
         "cache": dict(cache),
     }
@@ -66,11 +66,12 @@ def prompt_text(request: CompletionRequest, model: str) -> str | None:
     """Lay the prompt out again as the engine did; None where its tokenizer is not at hand."""
     # Loaded when somebody asks: a tokenizer takes a tenth of a second, and most sessions never ask.
     from engine.model_names import resolve
+    from engine.model_registry import find_model
     from engine.prompt import PromptParts, build, read_settings
     from engine.tokenizer import Tokenizer
 
     try:
-        folder = resolve(model)
+        folder = resolve(find_model(model).source)
         tokenizer = Tokenizer.load(folder)
         prompt_settings = read_settings(folder, tokenizer, context_length=_UNBOUNDED)
         parts = PromptParts(

@@ -13,6 +13,10 @@ _SHOWN: Final = ("accepted", "typed", "partial", "rejected")
 """Outcomes of suggestions that were on the screen long enough to be read."""
 _ACCEPTED: Final = ("accepted", "typed")
 _EVERYTHING: Final = "all"
+_NOTHING: Final = "nothing counted yet: statistics begin with the next suggestion"
+
+_Table = list[tuple[str, ...]]
+"""Titles and rows."""
 
 
 def summarise(path: Path, *, days: float | None) -> dict[str, Any]:
@@ -38,29 +42,56 @@ def summarise(path: Path, *, days: float | None) -> dict[str, Any]:
 def as_text(summary: Mapping[str, Any]) -> str:
     """Lay a summary out for a terminal."""
     if not summary["languages"][_EVERYTHING]["requests"]:
-        return "nothing counted yet: statistics begin with the next suggestion (setting `statistics`)"
-    lines = [
-        f"{'language':14} {'shown':>7} {'accepted':>9} {'partly':>7} {'characters':>11} {'kept after 30 s':>16} "
-        f"{'10 min':>7} {'p50 ms':>8} {'p95 ms':>8}"
-    ]
-    for language, one in summary["languages"].items():
-        total = one["milliseconds"].get("total", {})
-        lines.append(
-            f"{language[:14]:14} {one['shown']:7} {_percent(one['acceptance']):>9} {one['partial']:7} "
-            f"{one['acceptedCharacters']:11} {_percent(one['keptShare']['30']):>16} "
-            f"{_percent(one['keptShare']['600']):>7} {_number(total.get('p50')):>8} {_number(total.get('p95')):>8}"
-        )
-    hops = summary["languages"][_EVERYTHING]["milliseconds"]
-    lines += ["", f"{'hop':14} {'p50 ms':>8} {'p95 ms':>8}"]
-    lines += [f"{hop:14} {_number(one['p50']):>8} {_number(one['p95']):>8}" for hop, one in hops.items()]
-    lines += ["", "why nothing was shown:"]
-    lines += [f"{count:7}  {reason}" for reason, count in summary["languages"][_EVERYTHING]["hidden"].items()]
+        return f"{_NOTHING} (setting `statistics`)"
+    languages, hops, hidden = _tables(summary)
+    lines = [*_aligned(languages), "", *_aligned(hops)]
+    if len(hidden) > 1:
+        lines += ["", "why nothing was shown:", *(f"{count:>7}  {reason}" for reason, count in hidden[1:])]
     return "\n".join(lines)
 
 
 def as_markdown(summary: Mapping[str, Any]) -> str:
     """Lay a summary out for an editor's view."""
-    return f"# midfill statistics\n\n````\n{as_text(summary)}\n````\n\nCounted on this machine; nothing leaves it.\n"
+    if not summary["languages"][_EVERYTHING]["requests"]:
+        return f"# midfill statistics\n\n{_NOTHING} (setting `statistics`).\n"
+    parts = ["# midfill statistics", *(f"{_as_markdown_table(table)}" for table in _tables(summary) if len(table) > 1)]
+    return "\n\n".join([*parts, "Counted on this machine; nothing leaves it.\n"])
+
+
+def _tables(summary: Mapping[str, Any]) -> tuple[_Table, _Table, _Table]:
+    """Return the figures by language, by hop, and by reason, each below a row of titles."""
+    everything = summary["languages"][_EVERYTHING]
+    languages: _Table = [
+        ("language", "shown", "accepted", "partly", "characters", "kept after 30 s", "10 min", "p50 ms", "p95 ms")
+    ]
+    for language, one in summary["languages"].items():
+        total = one["milliseconds"].get("total", {})
+        languages.append(
+            (
+                language[:14], str(one["shown"]), _percent(one["acceptance"]), str(one["partial"]),
+                str(one["acceptedCharacters"]), _percent(one["keptShare"]["30"]), _percent(one["keptShare"]["600"]),
+                _number(total.get("p50")), _number(total.get("p95")),
+            )
+        )  # fmt: skip
+    hops = [(hop, _number(one["p50"]), _number(one["p95"])) for hop, one in everything["milliseconds"].items()]
+    hidden = [(reason, str(count)) for reason, count in everything["hidden"].items()]
+    return languages, [("hop", "p50 ms", "p95 ms"), *hops], [("why nothing was shown", "times"), *hidden]
+
+
+def _aligned(table: _Table) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return [
+        "  ".join(
+            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        )
+        for row in table
+    ]
+
+
+def _as_markdown_table(table: _Table) -> str:
+    titles, *rows = table
+    rule = ("---", *("---:" for _ in titles[1:]))
+    return "\n".join(f"| {' | '.join(row)} |" for row in (titles, rule, *rows))
 
 
 def _of_language(suggestions: Sequence[Mapping[str, Any]], requests: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

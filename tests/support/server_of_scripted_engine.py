@@ -10,7 +10,7 @@ both meet at a socket of a name of their own, and nothing is started.
 import sys
 from pathlib import Path
 
-from engine import client, paths
+from engine import daemon_start, paths
 from engine.errors import EngineUnavailableError
 
 
@@ -19,13 +19,13 @@ def socket_path() -> Path:
     return paths.runtime_folder() / "scripted.sock"
 
 
-async def _refuse(_settings: client.EngineSettings, _socket: Path) -> None:
+async def _refuse(_settings: daemon_start.EngineSettings, _socket: Path) -> None:
     raise EngineUnavailableError("the scripted engine does not run")
 
 
 if __name__ == "__main__":
-    client._socket_path = lambda _settings: socket_path()
-    client._start = _refuse
+    daemon_start._socket_path = lambda _settings: socket_path()
+    daemon_start._start = _refuse
 
     from lsp_server.cli import main
 

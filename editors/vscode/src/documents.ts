@@ -15,6 +15,8 @@ export class Pages implements vscode.TextDocumentContentProvider {
     const uri = vscode.Uri.from({ scheme: 'midfill', path: `/${name}.md` });
     this.texts.set(uri.path, text);
     this.changed.fire(uri);
-    await vscode.commands.executeCommand('markdown.showPreviewToSide', uri);
+    // Where a page of ours is in front already, the next one takes its place.
+    const command = vscode.window.activeTextEditor ? 'markdown.showPreviewToSide' : 'markdown.showPreview';
+    await vscode.commands.executeCommand(command, uri);
   }
 }

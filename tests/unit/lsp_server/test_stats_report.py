@@ -1,5 +1,10 @@
 import json
+import re
+import shutil
+import sqlite3
+import subprocess
 import xml.etree.ElementTree as ET
+from contextlib import closing
 
 import pytest
 
@@ -56,12 +61,103 @@ def test_the_summary_is_json(path):
     assert json.loads(json.dumps(summarise(path, days=7)))
 
 
+def page_of(path) -> ET.Element:
+    page = as_page(summarise(path, days=None))
+    return ET.fromstring(page.removeprefix("<!doctype html>\n").replace('<meta charset="utf-8">', ""))
+
+
+def stored(path, sql: str):
+    with closing(sqlite3.connect(path)) as store:
+        return store.execute(sql).fetchall()
+
+
+def chart(path, title: str) -> ET.Element:
+    """Return the chart below a heading of the page."""
+    body = list(page_of(path).find("body"))
+    [place] = [number for number, element in enumerate(body) if element.tag == "h2" and element.text == title]
+    return body[place + 1].find("svg")
+
+
+def bars(path, title: str) -> dict[str, tuple[float, str]]:
+    """Return the bar of each row of a chart: its length on the page, and what stands behind it."""
+    parts = list(chart(path, title))
+    rows = [number for number, part in enumerate(parts) if part.get("x") == "0"]
+    found = {}
+    for start, end in zip(rows, [*rows[1:], len(parts)], strict=True):
+        *_, bar, label = parts[start:end]
+        found[parts[start].text] = (float(bar.get("width")), label.text)
+    return found
+
+
 def test_the_page_is_whole_and_loads_nothing(path):
     page = as_page(summarise(path, days=None))
-    ET.fromstring(page.removeprefix("<!doctype html>\n").replace('<meta charset="utf-8">', ""))
+    assert page_of(path).tag == "html"
     assert "http" not in page
     assert "<script" not in page
     assert "python" in page
+
+
+def test_the_days_on_the_page_are_as_high_as_the_store_says(path):
+    parts = list(chart(path, "Suggestions a day"))
+    heights = [float(part.get("height")) for part in parts if part.tag == "rect"]
+    [(shown, accepted)] = stored(
+        path, "select count(*), sum(outcome in ('accepted', 'typed')) from suggestions where outcome != 'ignored'"
+    )
+    assert heights[1] / heights[0] == pytest.approx(accepted / shown, abs=0.01)
+    assert parts[-1].text == str(shown)
+
+
+def test_the_shares_on_the_page_are_those_of_the_store(path):
+    for language, (length, label) in bars(path, "Accepted, by language").items():
+        [(share,)] = stored(
+            path,
+            "select avg(outcome in ('accepted', 'typed')) from suggestions "
+            f"where outcome != 'ignored' and language = '{language}'",
+        )
+        assert label == f"{100 * share:.0f} %"
+        assert length == pytest.approx(470 * share, abs=0.1)
+    [(kept, taken)] = stored(path, "select sum(kept_30), sum(taken) from suggestions where kept_30 not null")
+    assert bars(path, "Still there") == {
+        "30 s": (pytest.approx(470 * kept / taken, abs=0.1), f"{100 * kept / taken:.0f} %")
+    }
+
+
+def test_the_times_on_the_page_are_those_of_the_store(path):
+    times = sorted(time for (time,) in stored(path, "select total_ms from requests"))
+    assert times == [0.0, 1.0, 2.0]
+    [(hop, (_, label))] = bars(path, "Milliseconds by hop").items()
+    assert (hop, label) == ("total", "1.0 / 1.0")
+
+
+@pytest.mark.parametrize("lay_out", [as_text, as_markdown])
+def test_texts_say_what_the_store_says(path, lay_out):
+    rows = [re.sub(r"[|]", " ", line).split() for line in lay_out(summarise(path, days=None)).splitlines()]
+    assert ["all", "3", "33", "%", "1", "14", "64", "%", "-", "1.0", "1.0"] in rows
+    assert ["python", "2", "50", "%", "0", "10", "50", "%", "-", "1.0", "1.0"] in rows
+    assert ["go", "1", "0", "%", "1", "4", "100", "%", "-", "-", "-"] in rows
+    assert ["total", "1.0", "1.0"] in rows
+    assert ["too", "unsure", "1"] in rows or ["1", "too", "unsure"] in rows
+
+
+def test_every_line_of_a_markdown_table_has_as_many_cells(path):
+    tables = [part.splitlines() for part in as_markdown(summarise(path, days=None)).split("\n\n") if "|" in part]
+    assert len(tables) == 3
+    for table in tables:
+        assert len({line.count("|") for line in table}) == 1
+
+
+def test_the_page_is_drawn_by_a_browser(path, tmp_path):
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no Chromium here")
+    page, picture = tmp_path / "stats.html", tmp_path / "stats.png"
+    page.write_text(as_page(summarise(path, days=None)), encoding="utf-8")
+    command = [
+        chromium, "--headless", "--no-sandbox", "--disable-gpu", "--window-size=800,1100",
+        f"--user-data-dir={tmp_path / 'profile'}", f"--screenshot={picture}", page.as_uri(),
+    ]  # fmt: skip
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    assert picture.read_bytes().startswith(b"\x89PNG")
 
 
 def test_nothing_counted_is_said(tmp_path):
