@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from repo_context.cursor_text import MAX_CHAIN, OWN, CursorText, Enclosing
 from repo_context.import_graph import ImportGraph, ResolvedImport
 from repo_context.mirrored_files import is_test_file
-from repo_context.name_meaning import MEMBERS, OWNERS, TYPES, Binding, Meanings, names_bound_by
+from repo_context.name_bindings import Binding, names_bound_by
+from repo_context.name_meaning import MEMBERS, OWNERS, TYPES, Meanings
 from repo_context.snippet import Cursor
 from repo_context.symbol_index import Located, SymbolIndex
 from repo_context.syntax import Definition, Import

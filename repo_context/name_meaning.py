@@ -4,7 +4,7 @@ Types are not inferred: a chain is followed as far as imports, annotations, decl
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from heapq import nsmallest
@@ -13,6 +13,7 @@ from repo_context.cursor_text import MAX_CHAIN, NAME, OWN, CursorText, bases_aft
 from repo_context.import_graph import ImportGraph, ResolvedImport
 from repo_context.languages import family_of
 from repo_context.mirrored_files import is_test_file
+from repo_context.name_bindings import Binding, bindings_of, names_bound_by
 from repo_context.snippet import Cursor
 from repo_context.symbol_index import Located, SymbolIndex
 from repo_context.syntax import Definition, Import
@@ -32,16 +33,6 @@ MEMBERS = frozenset({"field", "method", "constructor"})
 _TYPE_NAME = re.compile(r"(?<![\w.])(?:[a-z]\w*(?:\.|::))*[A-Z]\w*")
 _BARE_PARAMETER = re.compile(r"[A-Z][A-Z0-9]?$")
 _EXPORT = re.compile(r"(?:@[\w.]+(?:\([^)]*\))?\s*)*(?:export|declare)\b")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Binding:
-    """What a name stands for in a file: a module, or a name in one."""
-
-    target: str
-    """Path of the file."""
-    name: str
-    """Empty: the module itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +62,7 @@ class Meanings:
         self._text = text
         self._symbols = symbols
         self._graph = graph
-        self.bindings = _bindings(resolved)
+        self.bindings = bindings_of(resolved)
         # A namesake in the repository is not what an import from outside it means.
         self.foreign = names_bound_by(imports, {item.statement.line for item in resolved})
         self._imported_files = {item.target for item in resolved}
@@ -237,7 +228,7 @@ class Meanings:
 
     def _bindings_of(self, path: str) -> dict[str, list[Binding]]:
         if path not in self._bindings_in:
-            self._bindings_in[path] = _bindings(self._graph.imports_of(path))
+            self._bindings_in[path] = bindings_of(self._graph.imports_of(path))
         return self._bindings_in[path]
 
     def lineage(self, located: Located) -> tuple[Located, ...]:
@@ -400,58 +391,6 @@ def _result_text(definition: Definition) -> str:
     return head
 
 
-def _bindings(resolved: Iterable[ResolvedImport]) -> dict[str, list[Binding]]:
-    """Return name → what imports bind it to."""
-    bindings: dict[str, list[Binding]] = {}
-    for item in resolved:
-        for name, binding in _bound_names(item):
-            bindings.setdefault(name, []).append(binding)
-    return bindings
-
-
-def _bound_names(item: ResolvedImport) -> Iterator[tuple[str, Binding]]:
-    """Yield the names that an import binds in the importing file."""
-    statement = item.statement
-    for imported in statement.names:
-        is_module = item.target and _is_module_named(item.target, imported.name, statement.module)
-        yield imported.alias, Binding(target=item.target, name="" if is_module else imported.name)
-    last = _last_part(statement.module.removesuffix(".h").removesuffix(".hpp"))
-    bound = statement.alias or (last if not statement.names or item.target.endswith(".go") else "")
-    if bound:
-        yield bound, Binding(target=item.target, name=_class_name(item.target, last))
-
-
-def _is_module_named(target: str, name: str, module: str) -> bool:
-    """Say whether `from module import name` took a Python submodule, not a name inside the module."""
-    if not target.endswith((".py", ".pyi")):
-        return False
-    stem = target.rpartition(".")[0].removesuffix("/__init__")
-    return stem.rpartition("/")[2] == name and module.rpartition(".")[2] != name
-
-
-def _class_name(target: str, last: str) -> str:
-    """Return the class that an import names in languages that import classes, not modules; empty in others."""
-    return last if target.endswith((".java", ".php")) else ""
-
-
 def _passes_on(item: ResolvedImport, name: str) -> bool:
     """Say whether a module that holds this import gives the name to its own importers."""
     return item.statement.wildcard or any(imported.alias == name for imported in item.statement.names)
-
-
-def names_bound_by(imports: Iterable[Import], without_lines: Set[int]) -> set[str]:
-    """Return the names that import statements bind, but for those of some lines."""
-    names: set[str] = set()
-    for statement in imports:
-        if statement.line in without_lines:
-            continue
-        names.update(imported.alias for imported in statement.names)
-        names.add(statement.alias or _last_part(statement.module))
-    return names
-
-
-_PART_OF_MODULE = re.compile(r"[./\\]|::")
-
-
-def _last_part(module: str) -> str:
-    return _PART_OF_MODULE.split(module)[-1]

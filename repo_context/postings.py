@@ -74,7 +74,7 @@ class Segment:
         repeats = np.where(present, self.pointers[places + 1] - self.pointers[places], 0)
         pieces = [slice(int(self.pointers[place]), int(self.pointers[place + 1])) for place in places[present]]
         return Gathered(
-            _joined([self.slots[piece] for piece in pieces]), _joined([self.counts[piece] for piece in pieces]), repeats
+            joined([self.slots[piece] for piece in pieces]), joined([self.counts[piece] for piece in pieces]), repeats
         )
 
 
@@ -181,16 +181,42 @@ def postings_of(tables: Sequence[tuple[int, ChunkTable]]) -> tuple[Ints, NDArray
     sizes = [len(table) for _, table in tables]
     firsts = np.array([first for first, _ in tables], np.int64)
     slots = np.repeat(firsts - np.cumsum(sizes) + sizes, sizes) + np.arange(sum(sizes))
-    lengths = _joined([table.sizes() for _, table in tables])
-    terms = _joined([table.term_ids for _, table in tables])
-    return terms, np.repeat(slots, lengths), _joined([table.counts for _, table in tables])
+    lengths = joined([table.sizes() for _, table in tables])
+    terms = joined([table.term_ids for _, table in tables])
+    return terms, np.repeat(slots, lengths), joined([table.counts for _, table in tables])
+
+
+def pack_table(table: ChunkTable) -> bytes:
+    """Put a table into bytes: a checksum, two counts, the arrays in order; numbers in four bytes, little-endian."""
+    header = np.array([len(table.starts), len(table.term_ids)], np.int32)
+    arrays = np.concatenate([header, table.starts, table.ends, table.pointers, table.term_ids, table.counts])
+    body = arrays.astype("<i4", copy=False).tobytes()
+    return zlib.crc32(body).to_bytes(4, "little") + body
+
+
+def unpack_table(data: bytes, vocabulary: int) -> ChunkTable:
+    """Undo `pack_table`; `CorruptIndexError` when the checksum, the lengths or the terms do not fit."""
+    if len(data) < 12 or zlib.crc32(data[4:]) != int.from_bytes(data[:4], "little"):
+        raise CorruptIndexError("the index's log of postings is damaged")
+    chunks, postings = (int(number) for number in np.frombuffer(data, "<i4", 2, 4))
+    ends = np.cumsum([chunks, chunks, chunks + 1, postings, postings])
+    values = np.frombuffer(data, "<i4", offset=12).astype(np.int32, copy=False)
+    if len(values) != ends[-1]:
+        raise CorruptIndexError("the index holds a chunk table of the wrong length")
+    starts, ends_, pointers, term_ids, counts = np.split(values, ends[:-1])
+    if postings and (int(term_ids.max()) >= vocabulary or int(term_ids.min()) < 0):
+        raise CorruptIndexError("the index refers to terms that it does not hold")
+    return ChunkTable(starts=starts, ends=ends_, pointers=pointers, term_ids=term_ids, counts=counts)
+
+
+def joined(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """Return arrays as one: of none an empty one, of one itself."""
+    if len(arrays) == 1:
+        return arrays[0]
+    return np.concatenate(arrays) if arrays else np.zeros(0, np.int32)
 
 
 _ARRAYS = tuple(field.name for field in fields(Base))
-
-
-def _joined(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    return np.concatenate(arrays) if arrays else np.zeros(0, np.int32)
 
 
 def _sorted_postings(

@@ -1,11 +1,10 @@
 """The door to repo_context: open a repository, tell it what changed, and ask what helps at a cursor."""
 
-import os
 import time
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Self
@@ -25,9 +24,9 @@ from repo_context.file_record import (
     record_text,
     reject_text,
     source_of,
-    source_text,
     syntax_of_text,
 )
+from repo_context.file_texts import FileTexts, Held
 from repo_context.kept_trees import KeptTrees
 from repo_context.languages import Language, language_of
 from repo_context.parse_pool import parse_files
@@ -43,8 +42,6 @@ from repo_context.text_index import TextIndex
 
 WRITE_EVERY = 512
 """Files that one transaction stores: an interrupted indexing loses no more than these."""
-LINES_CACHED = 256
-"""Files whose lines are kept in memory."""
 LOOSE_SHARE = 0.1
 """Share of the index that may lie outside of the base on disk."""
 LOOSE_CHUNKS = 2_000
@@ -53,19 +50,6 @@ READ_TRIES = 5
 """How often an index that another process replaces is read again."""
 
 ProgressCallback = Callable[[IndexProgress], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Held:
-    """What is kept in memory about one indexed file, beside its place in the indexes."""
-
-    language: str
-    mtime_ns: int
-    size: int
-    symbols: int
-    unparsed: str
-    text: str | None
-    """The editor's text when it is newer than the file on disk."""
 
 
 class Repository:
@@ -77,18 +61,16 @@ class Repository:
         self._root_text = str(root).rstrip("/")
         self._store = store
         self._scanner = Scanner(root)
-        self._files: dict[str, _Held] = {}
+        self._files: dict[str, Held] = {}
+        self._texts = FileTexts(root, self._files)
         self._facts = FileFacts(root.name)
         self._text = TextIndex()
         self._counter = TermCounter(self._text.vocabulary, self._facts.names)
         self._recent = RecentFiles()
         self._trees = KeptTrees()
-        self._steady = SteadySelection(self._state_of)
+        self._steady = SteadySelection(self._texts.state_of)
         self._skipped: Counter[str] = Counter()
-        self._lines: OrderedDict[str, tuple[int, list[str]]] = OrderedDict()
         self._foreign: tuple[str, int, tuple[Import, ...]] | None = None
-        self._stale: set[str] = set()
-        self._lines_of_question: dict[str, Sequence[str] | None] = {}
         self._seconds = 0.0
         self._reparsed = 0
 
@@ -192,14 +174,14 @@ class Repository:
         path = self._relative(cursor.path) or cursor.path
         cursor = Cursor(path=path, prefix=normal_lines(cursor.prefix), suffix=normal_lines(cursor.suffix))
         imports = self._imports_at(cursor)
-        self._lines_of_question.clear()
-        index = replace(self.ranking_index(), lines_of=self._lines_in_question)
+        self._texts.start_question()
+        index = replace(self.ranking_index(), lines_of=self._texts.lines_in_question)
         found = rank(cursor, imports, index, budget=budget, count_tokens=count_tokens)
-        if not self._stale:
+        if not self._texts.stale:
             found = self._steady.settle(cursor, budget, found)
-        for stale in sorted(self._stale):
+        for stale in sorted(self._texts.stale):
             self.update(stale)
-        self._stale.clear()
+        self._texts.stale.clear()
         return found
 
     def note_open(self, path: str | Path) -> None:
@@ -226,7 +208,7 @@ class Repository:
             text=self._text,
             graph=self._facts.graph,
             recent=self._recent,
-            lines_of=self._lines_of,
+            lines_of=self._texts.lines_of,
         )
 
     def files(self) -> tuple[IndexedFile, ...]:
@@ -445,7 +427,7 @@ class Repository:
             self._store.write(records, self._text.vocabulary, self._facts.names)
 
     def _hold(self, record: FileRecord, *, text: str | None) -> None:
-        self._files[record.path] = _Held(
+        self._files[record.path] = Held(
             language=record.language,
             mtime_ns=record.mtime_ns,
             size=record.size,
@@ -453,11 +435,11 @@ class Repository:
             unparsed=record.unparsed,
             text=text,
         )
-        self._lines.pop(record.path, None)
+        self._texts.forget(record.path)
         self._facts.put(record.path, record.packed, record.names)
 
     def _hold_stored(self, stored: StoredFile) -> None:
-        self._files[stored.path] = _Held(
+        self._files[stored.path] = Held(
             language=stored.stamp.language,
             mtime_ns=stored.stamp.mtime_ns,
             size=stored.stamp.size,
@@ -470,7 +452,7 @@ class Repository:
     def _take_out(self, path: str) -> None:
         if self._files.pop(path, None) is None:
             return
-        self._lines.pop(path, None)
+        self._texts.forget(path)
         self._trees.drop(path)
         self._facts.drop(path)
         self._text.remove([path])
@@ -503,7 +485,7 @@ class Repository:
 
     def _read_settings(self) -> None:
         """Give the import graph the texts of the files that module resolution depends on."""
-        indexed = {path: text for path in self._settings_paths() if (text := self._read(path))}
+        indexed = {path: text for path in self._settings_paths() if (text := self._texts.read(path))}
         self._facts.set_settings({**build_settings(self.root), **indexed})
 
     def _settings_paths(self) -> Iterable[str]:
@@ -529,60 +511,6 @@ class Repository:
             self._foreign = (*key, syntax_of_text(text, language).imports)
         return self._foreign[2]
 
-    def _state_of(self, path: str) -> object | None:
-        """Return an object that is another one once the file has changed; None when it has gone."""
-        held = self._files.get(path)
-        return held if held is not None and (held.text is not None or self._is_as_indexed(path, held)) else None
-
-    def _lines_in_question(self, path: str) -> Sequence[str] | None:
-        """Return `_lines_of`, looked up once a question: dozens of snippets are from one file."""
-        try:
-            return self._lines_of_question[path]
-        except KeyError:
-            lines = self._lines_of_question[path] = self._lines_of(path)
-            return lines
-
-    def _lines_of(self, path: str) -> Sequence[str] | None:
-        """Return a file's lines as they were indexed; None, and a note to index it again, when it has changed."""
-        held = self._files.get(path)
-        if held is None:
-            return None
-        if held.text is None and not self._is_as_indexed(path, held):
-            self._stale.add(path)
-            return None
-        known = self._lines.get(path)
-        if known is not None and known[0] == held.mtime_ns:
-            self._lines.move_to_end(path)
-            return known[1]
-        text = self._read(path)
-        if text is None:
-            self._stale.add(path)
-            return None
-        lines = normal_lines(text).split("\n")
-        self._lines[path] = (held.mtime_ns, lines)
-        if len(self._lines) > LINES_CACHED:
-            self._lines.popitem(last=False)
-        return lines
-
-    def _is_as_indexed(self, path: str, held: _Held) -> bool:
-        try:
-            # Dozens of times a question: plain text joins much faster than paths do.
-            status = os.lstat(f"{self._root_text}/{path}")
-        except OSError:
-            return False
-        return (status.st_mtime_ns, status.st_size) == (held.mtime_ns, held.size)
-
-    def _read(self, path: str) -> str | None:
-        """Return a file's text, the editor's version before the disk's; None when it has become unreadable."""
-        held = self._files.get(path)
-        if held is not None and held.text is not None:
-            return held.text
-        try:
-            decoded = source_text(path, (self.root / path).read_bytes())
-        except OSError:
-            return None
-        return None if isinstance(decoded, SkipReason) else decoded
-
     def _relative(self, path: str | Path) -> str | None:
         """Return a path relative to the root with forward slashes; None when it lies outside."""
         pure = Path(path)
@@ -599,5 +527,5 @@ class Repository:
         return "/".join(parts)
 
 
-def _is_same(stamp: Stamp | _Held, file: ScannedFile) -> bool:
+def _is_same(stamp: Stamp | Held, file: ScannedFile) -> bool:
     return (stamp.mtime_ns, stamp.size, stamp.language) == (file.mtime_ns, file.size, file.language.name)

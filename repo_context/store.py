@@ -8,18 +8,14 @@ index that fails is deleted and built anew. One process at a time may write; oth
 and keep their changes in memory. So does one that cannot write, because the disk is full or the folder read-only.
 """
 
-import fcntl
 import hashlib
-import marshal
 import os
 import shutil
 import sqlite3
-import sys
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from pathlib import Path
 
@@ -29,30 +25,17 @@ from platformdirs import user_cache_dir
 from repo_context.chunk_terms import ChunkTable, Ints
 from repo_context.errors import CorruptIndexError, IndexFolderError
 from repo_context.file_record import FileRecord, Skipped, SkipReason, Unchanged
-from repo_context.languages import PARSED_LANGUAGES, query_source
-from repo_context.postings import Base
-
-FORMAT = 5
-"""Raise it when what is stored, or how chunks and terms are cut, changes."""
-DATABASE = "index.sqlite"
-LOCK = "writer.lock"
-
-_SCHEMA = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE generation (number INTEGER NOT NULL);
--- AUTOINCREMENT: the id of a file that was replaced is never given to another, so that a base can name files by id.
-CREATE TABLE files (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, path TEXT NOT NULL UNIQUE, mtime_ns INTEGER NOT NULL, size INTEGER NOT NULL,
-    language TEXT NOT NULL, hash BLOB NOT NULL, unparsed TEXT NOT NULL, log_offset INTEGER NOT NULL,
-    log_length INTEGER NOT NULL, checksum INTEGER NOT NULL, symbols INTEGER NOT NULL, syntax BLOB NOT NULL,
-    names BLOB NOT NULL
-);
-CREATE TABLE terms (first INTEGER PRIMARY KEY, terms TEXT NOT NULL);
-CREATE TABLE names (first INTEGER PRIMARY KEY, terms TEXT NOT NULL);
-CREATE TABLE skipped (
-    path TEXT PRIMARY KEY, reason TEXT NOT NULL, mtime_ns INTEGER NOT NULL, size INTEGER NOT NULL
-) WITHOUT ROWID;
-"""
+from repo_context.index_database import (
+    corruption_reported,
+    delete_index,
+    delete_postings,
+    empty,
+    is_corruption,
+    open_for_reading,
+    open_for_writing,
+    take_lock,
+)
+from repo_context.postings import Base, pack_table, unpack_table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,13 +101,13 @@ class Store:
             )
         lock = None
         try:
-            lock = _take_lock(folder)
-            connection = _open_for_writing(folder, root) if lock is not None else _open_for_reading(folder, root)
+            lock = take_lock(folder)
+            connection = open_for_writing(folder, root) if lock is not None else open_for_reading(folder, root)
             store = cls(folder, connection, lock)
         except (OSError, sqlite3.Error) as error:
             if lock is not None:
                 os.close(lock)
-            store = cls(folder, _open_for_reading(folder, root), None, _cannot_write(folder, error))
+            store = cls(folder, open_for_reading(folder, root), None, _cannot_write(folder, error))
         if store.writable:
             store._sweep()
             store._log_length = store._log().stat().st_size if store._log().exists() else 0
@@ -142,12 +125,12 @@ class Store:
         self._log_length = self._generation = 0
         if self.writable:
             try:
-                _delete_index(self.folder)
-                self._connection = _open_for_writing(self.folder, root)
+                delete_index(self.folder)
+                self._connection = open_for_writing(self.folder, root)
             except (OSError, sqlite3.Error) as error:
                 self._give_up_writing(error)
         if not self.writable:
-            self._connection = _empty(root)
+            self._connection = empty(root)
 
     def _give_up_writing(self, error: Exception) -> None:
         """Leave what was committed to later processes, and keep what comes now in memory alone."""
@@ -159,7 +142,7 @@ class Store:
     @contextmanager
     def reading(self) -> Iterator[None]:
         """Let all reads inside see one state of the index, whatever another process writes meanwhile."""
-        with _corruption_reported():
+        with corruption_reported():
             self._connection.execute("BEGIN")
         try:
             yield
@@ -171,7 +154,7 @@ class Store:
 
         Errors: `CorruptIndexError`; `FileNotFoundError` when another process has just replaced them: read again.
         """
-        with _corruption_reported():
+        with corruption_reported():
             (self._generation,) = self._connection.execute("SELECT number FROM generation").fetchone()
         if not self._generation:
             return None
@@ -184,7 +167,7 @@ class Store:
 
     def stamps(self) -> dict[str, Stamp]:
         """Return path → stamp of every file stored."""
-        with _corruption_reported():
+        with corruption_reported():
             rows = self._connection.execute("SELECT path, mtime_ns, size, language, hash FROM files")
             return {
                 path: Stamp(mtime_ns=mtime_ns, size=size, language=language, digest=digest)
@@ -193,7 +176,7 @@ class Store:
 
     def skipped(self) -> dict[str, Skipped]:
         """Return path → why it was left out, for files whose content was looked at."""
-        with _corruption_reported():
+        with corruption_reported():
             rows = self._connection.execute("SELECT path, reason, mtime_ns, size FROM skipped")
             return {
                 path: Skipped(path=path, reason=SkipReason[reason], mtime_ns=mtime_ns, size=size)
@@ -211,7 +194,7 @@ class Store:
     def files(self, base: Base | None) -> Iterator[StoredFile]:
         """Yield every file stored; `CorruptIndexError` when one cannot be trusted. `base` is what `base()` returned."""
         based = frozenset(base.file_ids.tolist()) if base is not None else frozenset()
-        with _corruption_reported():
+        with corruption_reported():
             log = self._read_log()
             rows = self._connection.execute(
                 "SELECT id, path, mtime_ns, size, language, hash, unparsed, log_offset, log_length, checksum, symbols,"
@@ -237,6 +220,7 @@ class Store:
                 names = np.frombuffer(used, "<i4")
                 if len(names) and int(names.max()) >= self._stored["names"]:
                     raise CorruptIndexError(f"the index's copy of {path} uses names that it does not hold")
+                own_table = log[offset : offset + length]
                 yield StoredFile(
                     id=number,
                     path=path,
@@ -245,14 +229,14 @@ class Store:
                     symbols=symbols,
                     packed=packed,
                     names=names,
-                    table=None if number in based else _unpack(log[offset : offset + length], self._stored["terms"]),
+                    table=None if number in based else unpack_table(own_table, self._stored["terms"]),
                 )
 
     def write(self, records: Sequence[FileRecord], vocabulary: Mapping[str, int], names: Mapping[str, int]) -> None:
         """Add or replace files, all or none, with the terms and names that they brought."""
         if not self.writable:
             return
-        tables = [_pack(record.chunks) for record in records]
+        tables = [pack_table(record.chunks) for record in records]
         with self._transaction() as connection:
             if connection is None:
                 return
@@ -346,12 +330,12 @@ class Store:
                 yield self._connection
         except (sqlite3.Error, OSError) as error:
             self._stored = stored_before
-            if isinstance(error, sqlite3.Error) and _is_corruption(error):
+            if isinstance(error, sqlite3.Error) and is_corruption(error):
                 raise CorruptIndexError(f"the index is damaged: {error}") from error
             self._give_up_writing(error)
 
     def _words(self, table: str) -> dict[str, int]:
-        with _corruption_reported():
+        with corruption_reported():
             rows = self._connection.execute(f"SELECT first, terms FROM {table} ORDER BY first").fetchall()  # noqa: S608
             words: list[str] = []
             for first, text in rows:
@@ -400,7 +384,7 @@ class Store:
         except (sqlite3.Error, TypeError):
             # Whoever reads next finds that out too, and has the index rebuilt.
             return
-        _delete_postings(self.folder, keep=(self._base_folder(self._generation), self._log()))
+        delete_postings(self.folder, keep=(self._base_folder(self._generation), self._log()))
 
 
 _INSERT = (
@@ -433,154 +417,3 @@ def _cannot_write(folder: Path, error: Exception) -> str:
         f"cannot write the index in {folder}: {reason}; it is kept in memory and made anew at each start until there is"
         " space, or MIDFILL_HOME is set to a writable folder"
     )
-
-
-def _take_lock(folder: Path) -> int | None:
-    """Make the folder private and lock it; None when another process holds the lock."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder.chmod(0o700)
-    lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        return None
-    return lock
-
-
-def _open_for_writing(folder: Path, root: Path) -> sqlite3.Connection:
-    """Open the database, or delete it and create a new one when it cannot be trusted."""
-    database = folder / DATABASE
-    try:
-        if database.exists():
-            return _checked(sqlite3.connect(database, isolation_level=None, check_same_thread=False), root)
-    except CorruptIndexError:
-        _delete_index(folder)
-    except sqlite3.Error as error:
-        if not _is_corruption(error):
-            raise
-        _delete_index(folder)
-    connection = sqlite3.connect(database, isolation_level=None, check_same_thread=False)
-    try:
-        database.chmod(0o600)
-        connection.execute("PRAGMA journal_mode = WAL")
-        return _create(_configured(connection), root)
-    except (sqlite3.Error, OSError):
-        connection.close()
-        raise
-
-
-def _open_for_reading(folder: Path, root: Path) -> sqlite3.Connection:
-    """Open a database that is not ours to write; when it cannot be read, an empty one in memory."""
-    try:
-        uri = f"{(folder / DATABASE).as_uri()}?mode=ro"
-        return _checked(sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False), root)
-    except (sqlite3.Error, CorruptIndexError):
-        return _empty(root)
-
-
-def _empty(root: Path) -> sqlite3.Connection:
-    return _create(sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False), root)
-
-
-def _configured(connection: sqlite3.Connection) -> sqlite3.Connection:
-    connection.execute("PRAGMA busy_timeout = 5000")
-    connection.execute("PRAGMA synchronous = NORMAL")
-    connection.execute("PRAGMA foreign_keys = ON")
-    return connection
-
-
-def _checked(connection: sqlite3.Connection, root: Path) -> sqlite3.Connection:
-    """Check pages and fingerprint; closes the connection when it raises."""
-    try:
-        _configured(connection)
-        answer = connection.execute("PRAGMA quick_check(1)").fetchone()
-        if answer != ("ok",):
-            raise CorruptIndexError(f"the index is damaged: {answer}")
-        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
-        if "meta" not in tables or dict(connection.execute("SELECT key, value FROM meta").fetchall()) != _meta(root):
-            raise CorruptIndexError("the index is of another format or repository")
-    except (sqlite3.Error, CorruptIndexError):
-        connection.close()
-        raise
-    return connection
-
-
-def _create(connection: sqlite3.Connection, root: Path) -> sqlite3.Connection:
-    connection.executescript(_SCHEMA)
-    connection.executemany("INSERT INTO meta VALUES (?, ?)", _meta(root).items())
-    connection.execute("INSERT INTO generation VALUES (0)")
-    return connection
-
-
-def _meta(root: Path) -> dict[str, str]:
-    # Syntax is written with `marshal`, whose format may change from one Python to the next.
-    form = f"{FORMAT} {marshal.version} {sys.version_info[:2]}"
-    return {"format": form, "root": os.fsencode(root).hex(), "grammars": _grammar_fingerprint()}
-
-
-def _grammar_fingerprint() -> str:
-    """Return a digest of everything that parsing depends on: an index made by other grammars is parsed anew."""
-    digest = hashlib.blake2b(digest_size=16)
-    for language in PARSED_LANGUAGES:
-        if language.grammar is None:
-            continue
-        try:
-            package = version(language.grammar.module.replace("_", "-"))
-        except PackageNotFoundError:
-            package = "missing"
-        digest.update(f"{language.name} {package} {query_source(language.grammar)}".encode())
-    return digest.hexdigest()
-
-
-def _delete_index(folder: Path) -> None:
-    for suffix in ("", "-wal", "-shm", "-journal"):
-        (folder / f"{DATABASE}{suffix}").unlink(missing_ok=True)
-    _delete_postings(folder)
-
-
-def _delete_postings(folder: Path, keep: Sequence[Path] = ()) -> None:
-    for entry in folder.glob("postings-*"):
-        if entry in keep:
-            continue
-        if entry.is_dir():
-            shutil.rmtree(entry, ignore_errors=True)
-        else:
-            entry.unlink(missing_ok=True)
-
-
-def _is_corruption(error: sqlite3.Error) -> bool:
-    """Tell damage from a full disk or a lock: those are `OperationalError`, a subclass."""
-    return isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
-
-
-@contextmanager
-def _corruption_reported() -> Iterator[None]:
-    """Turn whatever a damaged database makes a reader raise into `CorruptIndexError`."""
-    try:
-        yield
-    except (sqlite3.Error, ValueError, KeyError, TypeError, IndexError, AssertionError) as error:
-        raise CorruptIndexError(f"the index cannot be read: {error}") from error
-
-
-def _pack(table: ChunkTable) -> bytes:
-    """Put a table into bytes: a checksum, two counts, the arrays in order; numbers in four bytes, little-endian."""
-    header = np.array([len(table.starts), len(table.term_ids)], np.int32)
-    arrays = np.concatenate([header, table.starts, table.ends, table.pointers, table.term_ids, table.counts])
-    body = arrays.astype("<i4", copy=False).tobytes()
-    return zlib.crc32(body).to_bytes(4, "little") + body
-
-
-def _unpack(data: bytes, vocabulary: int) -> ChunkTable:
-    """Undo `_pack`; `CorruptIndexError` when the checksum, the lengths or the terms do not fit."""
-    if len(data) < 12 or zlib.crc32(data[4:]) != int.from_bytes(data[:4], "little"):
-        raise CorruptIndexError("the index's log of postings is damaged")
-    chunks, postings = (int(number) for number in np.frombuffer(data, "<i4", 2, 4))
-    ends = np.cumsum([chunks, chunks, chunks + 1, postings, postings])
-    values = np.frombuffer(data, "<i4", offset=12).astype(np.int32, copy=False)
-    if len(values) != ends[-1]:
-        raise CorruptIndexError("the index holds a chunk table of the wrong length")
-    starts, ends_, pointers, term_ids, counts = np.split(values, ends[:-1])
-    if postings and (int(term_ids.max()) >= vocabulary or int(term_ids.min()) < 0):
-        raise CorruptIndexError("the index refers to terms that it does not hold")
-    return ChunkTable(starts=starts, ends=ends_, pointers=pointers, term_ids=term_ids, counts=counts)

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from rank_bm25 import BM25Okapi
 
+from repo_context.chunk_slots import ChunkSlots
 from repo_context.chunk_terms import ChunkTable, Ints
-from repo_context.postings import Base, Gathered, Segment, postings_of
+from repo_context.postings import Base, Gathered, Segment, joined, postings_of
 
 K1 = 1.5
 B = 0.75
@@ -54,7 +55,7 @@ class TextIndex:
         self._base: Base | None = None
         self._segments: list[Segment] = []
         self._unsettled: list[tuple[int, ChunkTable]] = []
-        self._slots = _Slots.empty()
+        self._slots = ChunkSlots.empty()
         self._document_frequency: NDArray[np.int64] = np.zeros(0, np.int64)
         self._chunks = 0
         self._terms_total = 0
@@ -165,7 +166,7 @@ class TextIndex:
         if self._unsettled:
             parts.append(postings_of(self._unsettled))
         terms, slots, counts = zip(*parts, strict=True) if parts else ((), (), ())
-        return _joined(terms), _joined(slots), _joined(counts)
+        return joined(terms), joined(slots), joined(counts)
 
     def rest_on(self, base: Base) -> None:
         """Take `base`, a mapped copy of what `compact` returned last, in its place, to free the memory of that."""
@@ -177,7 +178,7 @@ class TextIndex:
     def _rest_on(self, base: Base, paths: Mapping[int, str]) -> None:
         """Start anew from a base; `paths` as in `over`."""
         self._base, self._segments, self._unsettled = base, [base.segment], []
-        self._slots = _Slots.of_base(base, paths)
+        self._slots = ChunkSlots.of_base(base, paths)
         self._files = {
             path: _File(
                 first=int(base.firsts[number]),
@@ -244,12 +245,12 @@ class TextIndex:
             self._segments[-2:] = [self._merged(self._segments[-2:])]
 
     def _merged(self, segments: Sequence[Segment]) -> Segment:
-        slots = _joined([segment.slots for segment in segments])
+        slots = joined([segment.slots for segment in segments])
         alive = self._slots.alive[slots]
         return Segment.of_postings(
-            _joined([segment.term_of_posting() for segment in segments])[alive],
+            joined([segment.term_of_posting() for segment in segments])[alive],
             slots[alive],
-            _joined([segment.counts for segment in segments])[alive],
+            joined([segment.counts for segment in segments])[alive],
         )
 
     def _compact_when_due(self) -> None:
@@ -289,8 +290,8 @@ class TextIndex:
             return np.zeros(self._slots.used)
         norm = self._norm()
         scores = np.bincount(
-            _joined([found.slots for found, _ in gathered]),
-            weights=_joined([_contributions(found, weights, norm) for found, weights in gathered]),
+            joined([found.slots for found, _ in gathered]),
+            weights=joined([_contributions(found, weights, norm) for found, weights in gathered]),
             minlength=self._slots.used,
         )
         scores[~self._slots.alive[: self._slots.used]] = 0.0
@@ -373,79 +374,3 @@ def _contributions(found: Gathered, weights: _Floats, norm: _Floats) -> _Floats:
     np.divide(found.counts, added, out=added)
     added *= np.repeat(weights * (K1 + 1), found.repeats)
     return added
-
-
-def _joined(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    if len(arrays) == 1:
-        return arrays[0]
-    return np.concatenate(arrays) if arrays else np.zeros(0, np.int32)
-
-
-@dataclass(slots=True, kw_only=True)
-class _Slots:
-    """Parallel arrays over all chunk slots, alive or dead, with room to grow."""
-
-    used: int
-    alive: NDArray[np.bool_]
-    owners: Ints
-    """Places in `paths`."""
-    starts: Ints
-    ends: Ints
-    lengths: Ints
-    """Terms in the chunk."""
-    paths: list[str]
-
-    @classmethod
-    def empty(cls) -> "_Slots":
-        return cls(
-            used=0,
-            alive=np.zeros(0, np.bool_),
-            owners=np.zeros(0, np.int32),
-            starts=np.zeros(0, np.int32),
-            ends=np.zeros(0, np.int32),
-            lengths=np.zeros(0, np.int32),
-            paths=[],
-        )
-
-    @classmethod
-    def of_base(cls, base: Base, paths: Mapping[int, str]) -> "_Slots":
-        sizes = np.diff(base.firsts)
-        alive = np.zeros(len(sizes), np.bool_)
-        alive[list(paths)] = True
-        return cls(
-            used=len(base.lengths),
-            alive=np.repeat(alive, sizes),
-            owners=np.repeat(np.arange(len(sizes), dtype=np.int32), sizes),
-            starts=base.starts,
-            ends=base.ends,
-            lengths=base.lengths,
-            paths=[paths.get(number, "") for number in range(len(sizes))],
-        )
-
-    def extend(self, tables: Mapping[str, ChunkTable]) -> None:
-        """Append the chunks of files, one file after another."""
-        chunks = [len(table.starts) for table in tables.values()]
-        first_owner = len(self.paths)
-        self.paths += tables
-        end = self.used + sum(chunks)
-        if end == self.used:  # nothing to write, and what is mapped from disk can be written to only once it has grown
-            return
-        if end > len(self.alive):
-            self._grow(max(1024, end + end // 4))
-        new = slice(self.used, end)
-        self.alive[new] = True
-        self.owners[new] = np.repeat(np.arange(first_owner, len(self.paths)), chunks)
-        self.starts[new] = _joined([table.starts for table in tables.values()])
-        self.ends[new] = _joined([table.ends for table in tables.values()])
-        totals = np.concatenate([[0], np.cumsum(_joined([table.counts for table in tables.values()]))])
-        sizes = _joined([table.sizes() for table in tables.values()])
-        # Not reduceat: it takes a chunk without terms for one that has the next one's first.
-        bounds = np.concatenate([[0], np.cumsum(sizes)])
-        self.lengths[new] = np.diff(totals[bounds])
-        self.used = end
-
-    def _grow(self, capacity: int) -> None:
-        more = capacity - len(self.alive)
-        self.alive = np.concatenate([self.alive, np.zeros(more, np.bool_)])
-        for name in ("owners", "starts", "ends", "lengths"):
-            setattr(self, name, np.concatenate([getattr(self, name), np.zeros(more, np.int32)]))

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from repo_context.errors import IndexFolderError, RepositoryNotFoundError
+from repo_context.index_database import DATABASE
 from repo_context.repository import Repository
 from repo_context.snippet import Cursor
-from repo_context.store import DATABASE
 from tests.support.files import write_files
 
 PACKAGES = Path(__file__).parents[3]

@@ -209,8 +209,11 @@ def killed_at_random_moments(tmp_path, moments, seed):
         if moment % 5 == 0:
             shutil.rmtree(index)
         with subprocess.Popen(command, env=environment) as process:
+            delay = rng.uniform(0.2, 1.0) * usual
+            # Shown when the test fails; what changes is told by the seed.
+            print(f"moment {moment}: killed after {delay:.3f} s at the latest, seed {seed}")
             try:
-                process.wait(timeout=rng.uniform(0.2, 1.0) * usual)
+                assert process.wait(timeout=delay) == 0
             except subprocess.TimeoutExpired:
                 process.send_signal(signal.SIGKILL)
                 killed += 1

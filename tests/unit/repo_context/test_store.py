@@ -9,9 +9,10 @@ import pytest
 from repo_context.chunk_terms import TermCounter
 from repo_context.errors import CorruptIndexError, IndexFolderError
 from repo_context.file_record import Skipped, SkipReason, Unchanged, record_text
+from repo_context.index_database import DATABASE
 from repo_context.kept_trees import KeptTrees
 from repo_context.languages import language_named
-from repo_context.store import DATABASE, Store, default_index_folder
+from repo_context.store import Store, default_index_folder
 from repo_context.text_index import TextIndex
 
 SOURCE = "import a.b as c\nfrom .x import (y, z as w)\n\nclass Größe(Base):\n    def load(self): return helper()\n"
@@ -178,7 +179,7 @@ def test_what_is_stored_can_be_read_where_it_cannot_be_written(root, tmp_path, m
     def refuse(*_):
         raise OSError(errno.EROFS, "Read-only file system")
 
-    monkeypatch.setattr("repo_context.store.fcntl.flock", refuse)
+    monkeypatch.setattr("repo_context.index_database.fcntl.flock", refuse)
     store = Store.open(tmp_path / "index", root)
     assert [item.path for item in stored(store)] == ["ü b/x.py"]
     assert "Read-only file system" in store.warning
