@@ -158,7 +158,7 @@ class Suggestions:
         language = language_of(snapshot.path)
         if index is None or language is None:
             return tuple(candidates)
-        text = snapshot.prefix + snapshot.suffix
+        text = snapshot.context_above + snapshot.context_below
         called = [without_those_in(text, called_names(one.text, language.name)) for one in candidates]
         wanted = sorted(frozenset().union(*called))
         if not wanted:

@@ -17,6 +17,7 @@ SCRIPT = [
     {"after": r"\A# %%\nalone = ", "text": "never(rate)"},
     {"after": r"\Aalone = ", "text": "gather(rate)"},
     {"after": r"new = ", "text": "collect(rate)"},
+    {"after": r"mine = ", "text": "local_helper(folder)"},
     {"after": r"settings = ", "text": "load_settings(folder)"},
 ]
 SYNCHRONISES = {**VSCODE, "capabilities": {
@@ -192,3 +193,12 @@ async def test_a_notebook_in_a_repository_knows_its_other_files(client, notebook
     why = await client.request("midfill/why", {"textDocument": {"uri": uris[1]}})
     assert [snippet["path"] for snippet in why["snippets"]] == ["app.py"], "not the notebook as it was stored"
     assert "complete" in events(home)
+
+
+async def test_what_another_cell_defines_exists(client, notebook, tmp_path):
+    (tmp_path / "project" / "app.py").write_text("def load_settings(folder):\n    return {}\n")
+    await client.request("workspace/executeCommand", {"command": "midfill.reindex"})
+    await client.status_when(lambda status: status["folders"][0]["files"] == 1)
+    uris = await notebook.open(["def local_helper(folder):\n    return folder\n", "mine = "])
+    [item] = await client.complete(uris[1], 0, len("mine = "))
+    assert item["insertText"] == "mine = local_helper(folder)"
