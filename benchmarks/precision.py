@@ -36,16 +36,16 @@ def main() -> int:
     options = parser.parse_args()
     torch.set_num_threads(1)
     model = model_folder.read(resolve(options.model))
-    holes = list(_holes(options.lines))
+    drawn = list(holes(options.lines))
     written: dict[str, list[str]] = {}
     for name, network in _forms(model):
         completer = Completer(replace(model, network=network), source=Source.NETWORK)
-        written[name] = [_complete(completer, number, *hole[:2]) for number, hole in enumerate(holes)]
-        right = sum(text == hole[2] for text, hole in zip(written[name], holes, strict=True))
+        written[name] = [_complete(completer, number, *hole[:2]) for number, hole in enumerate(drawn)]
+        right = sum(text == hole[2] for text, hole in zip(written[name], drawn, strict=True))
         same = sum(text == first for text, first in zip(written[name], written["float32"], strict=True))
         error = _logit_error(model.network, network)
         print(
-            f"{name:12} exact match {right / len(holes):.1%}, as fp32 {same / len(holes):.1%}, "
+            f"{name:12} exact match {right / len(drawn):.1%}, as fp32 {same / len(drawn):.1%}, "
             f"relative error of the logits {error:.2%}",
             flush=True,
         )
@@ -61,7 +61,7 @@ def _forms(model: ServedModel) -> Iterator[tuple[str, Network]]:
         yield f"C++ int{bits}", KernelDecoder(build.load(plan), model.transformer, bits=bits, threads=1)
 
 
-def _holes(count: int) -> Iterator[tuple[str, str, str]]:
+def holes(count: int) -> Iterator[tuple[str, str, str]]:
     """Yield prefix, suffix and the rest of the line between them."""
     chance = random.Random(0)
     files = sorted(Path(sysconfig.get_path("stdlib")).glob("*.py"))
