@@ -1,6 +1,7 @@
 """Files as editors name them (URIs) and as a repository does (paths relative to its root)."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote, unquote, urlsplit
@@ -16,6 +17,7 @@ _EXTENSIONS: Final = {
 """By language id, of those that are not their own extension (as `r`, `go` and `sql` are)."""
 
 
+@lru_cache(maxsize=256)
 def path_of(uri: str) -> Path | None:
     """Return the file that a URI names, or None when it names none (`untitled:`, `git:`).
 
@@ -59,7 +61,8 @@ def holder_of(path: Path, roots: Iterable[Path]) -> Path | None:
     return max(holding, key=lambda root: len(root.parts), default=None)
 
 
-def name_of(uri: str, roots: Iterable[Path]) -> tuple[str, Path | None]:
+@lru_cache(maxsize=256)
+def name_of(uri: str, roots: tuple[Path, ...]) -> tuple[str, Path | None]:
     """Return a document's path as a prompt shows it, and the root it is relative to; a bare name outside of any."""
     path = path_of(uri)
     if path is None:

@@ -17,7 +17,7 @@ from lsp_server.document import Document, Edit, Position
 from lsp_server.engine_link import EngineLink
 from lsp_server.index_process import IndexProcess, IndexState
 from lsp_server.notebooks import Notebooks
-from lsp_server.places import holder_of, name_of, path_of, refusal_to_index, uri_of, with_extension
+from lsp_server.places import name_of, path_of, refusal_to_index, uri_of, with_extension
 from lsp_server.settings import Options, Settings, decode, resolve
 from lsp_server.suggestions import Item, Suggestions
 from repo_context.languages import comment_marker
@@ -313,16 +313,13 @@ class Session:
 
     def _name_of(self, document: Document) -> tuple[str, Path | None]:
         notebook = self.notebooks.notebook_of(document.uri)
-        name, root = name_of(notebook or document.uri, self.folders)
+        name, root = name_of(notebook or document.uri, tuple(self.folders))
         is_file = notebook is None and path_of(document.uri) is not None
         return name if is_file else with_extension(name, document.language_id), root
 
     def _index_of(self, uri: str) -> tuple[str, IndexProcess | None]:
-        path = path_of(uri)
-        root = holder_of(path, self.folders) if path is not None else None
-        if path is None or root is None:
-            return "", None
-        return path.relative_to(root).as_posix(), self._indexes.get(root)
+        name, root = name_of(uri, tuple(self.folders))
+        return (name, self._indexes.get(root)) if root is not None else ("", None)
 
     def _later(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(work)

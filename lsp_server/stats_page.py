@@ -32,7 +32,7 @@ def as_page(summary: Mapping[str, Any]) -> str:
         if language != "all" and one["acceptance"] is not None
     ]
     parts = [
-        _section("Suggestions a day", "shown, and accepted of them", _pairs(days)),
+        _section("Suggestions a day", "blue: shown; green: accepted of them", _pairs(days)),
         _section("Accepted, by language", "share of what was shown", _shares(languages)),
         _section("Still there", "share of accepted characters that stand after a while", _shares(kept)),
         _section("Milliseconds by hop", "half of all answers, and 95 of 100", _spans(hops)),

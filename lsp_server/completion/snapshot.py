@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
+
+_NEAR: Final = 4096
+"""Characters on each side of the cursor in which its line ends are looked for."""
 
 
 class Trigger(Enum):
@@ -63,7 +67,7 @@ class Snapshot:
     @property
     def line_end(self) -> str:
         """The line end that the document uses around the cursor."""
-        for text in (self.suffix, self.prefix[-4096:]):
+        for text in (self.suffix[:_NEAR], self.prefix[-_NEAR:]):
             if "\r\n" in text:
                 return "\r\n"
             if "\n" in text:
@@ -74,9 +78,13 @@ class Snapshot:
 
 
 def _last_line_end(text: str) -> int:
-    return max(text.rfind("\n"), text.rfind("\r")) + 1
+    # The second search ends where the first did: a file of many lines has its nearest line end near.
+    end = text.rfind("\n") + 1
+    return max(text.rfind("\r", end) + 1, end)
 
 
 def _first_line_end(text: str) -> int:
-    ends = [place for place in (text.find("\n"), text.find("\r")) if place >= 0]
-    return min(ends, default=len(text))
+    end = text.find("\n")
+    end = len(text) if end < 0 else end
+    other = text.find("\r", 0, end)
+    return end if other < 0 else other

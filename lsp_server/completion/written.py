@@ -8,8 +8,8 @@ from lsp_server.completion.candidate import Candidate, TokenScore
 from lsp_server.completion.indentation import in_style, style_around
 from lsp_server.completion.snapshot import Snapshot
 
-_SENT: Final = 96 << 10
-"""Characters before and after the cursor that the engine is sent; it reads no more than 60,000 of them."""
+_SENT: Final = 60_000
+"""Characters before and after the cursor that the engine is sent: what it counts of the open file."""
 _STEP: Final = 14
 """The first character sent moves in steps of 2 ** 14: what the engine has read of a document stays what it was."""
 _CUT: Final = (FinishReason.MAX_TOKENS, FinishReason.CANCELLED)

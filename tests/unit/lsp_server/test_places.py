@@ -45,7 +45,7 @@ def test_the_innermost_root_holds_a_file():
     ],
 )
 def test_a_document_is_named_as_its_repository_names_it(uri, name, root):
-    assert name_of(uri, [Path("/w")]) == (name, root)
+    assert name_of(uri, (Path("/w"),)) == (name, root)
 
 
 def test_the_whole_disk_and_the_home_folder_are_not_indexed_unasked(tmp_path, monkeypatch):
