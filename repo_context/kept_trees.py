@@ -28,8 +28,12 @@ class KeptTrees:
 
     def parse(self, path: str, source: str, grammar: Grammar, lines: Sequence[str]) -> FileSyntax:
         """Return what `syntax.parse` returns, and keep the tree for the next time; errors as there."""
-        kept = self._kept.pop(path, None)
         encoded = source.encode("utf-8", "surrogatepass")
+        return read_tree(self.tree(path, source, grammar, encoded), encoded, grammar, lines)
+
+    def tree(self, path: str, source: str, grammar: Grammar, encoded: bytes) -> Tree:
+        """Return the tree that `syntax.parse_tree` returns for the encoded source, and keep it; errors as there."""
+        kept = self._kept.pop(path, None)
         tree = None
         # Where there are errors, how a parser recovers depends on the tree that it started from: those are parsed anew,
         # so that an index never depends on the way that a text has come about.
@@ -40,7 +44,7 @@ class KeptTrees:
         self._kept[path] = _Kept(source=source, grammar=grammar, tree=tree)
         if len(self._kept) > MAX_TREES:
             self._kept.popitem(last=False)
-        return read_tree(tree, encoded, grammar, lines)
+        return tree
 
     def drop(self, path: str) -> None:
         """Forget one file; nothing happens when it is not kept."""
@@ -48,14 +52,14 @@ class KeptTrees:
 
 
 def _edited(kept: _Kept, source: str) -> Tree:
-    """Tell the old tree where the new text differs; it must not be used for anything else from then on."""
-    old = kept.source
+    """Return a copy of the old tree that was told where the new text differs."""
+    old, tree = kept.source, kept.tree.copy()
     start = _shared_start(old, source)
     shared = _shared_end(old, source, min(len(old), len(source)) - start)
     before = old[:start].encode("utf-8", "surrogatepass")
     removed = old[start : len(old) - shared].encode("utf-8", "surrogatepass")
     added = source[start : len(source) - shared].encode("utf-8", "surrogatepass")
-    kept.tree.edit(
+    tree.edit(
         start_byte=len(before),
         old_end_byte=len(before) + len(removed),
         new_end_byte=len(before) + len(added),
@@ -63,7 +67,7 @@ def _edited(kept: _Kept, source: str) -> Tree:
         old_end_point=_end_of(before + removed),
         new_end_point=_end_of(before + added),
     )
-    return kept.tree
+    return tree
 
 
 def _end_of(text: bytes) -> Point:

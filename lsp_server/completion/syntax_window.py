@@ -5,11 +5,12 @@ from enum import Enum
 from functools import lru_cache
 from typing import Final
 
-from tree_sitter import Node, Parser, Tree
+from tree_sitter import Node, Tree
 
 from lsp_server.completion.snapshot import Snapshot
-from repo_context.errors import GrammarMissingError
-from repo_context.languages import Grammar, language_of, load_grammar
+from repo_context.errors import GrammarMissingError, ParseAbandonedError
+from repo_context.kept_trees import KeptTrees
+from repo_context.languages import Grammar, language_of
 
 _LINES_ABOVE: Final = 120
 _LINES_BELOW: Final = 40
@@ -17,6 +18,8 @@ _CHARACTERS: Final = 8_000
 """On each side: 200 lines take 0.7 ms."""
 _COMMENTS: Final = ("comment", "line_comment", "block_comment", "multiline_comment", "heredoc_body")
 _STRINGS: Final = ("string", "template_string", "char_literal", "character_literal", "rune_literal", "encapsed_string")
+_TREES: Final = KeptTrees()
+"""The last window in each grammar."""
 
 
 class Place(Enum):
@@ -92,15 +95,10 @@ class SyntaxWindow:
 
 @lru_cache(maxsize=64)
 def _parse(grammar: Grammar, text: str) -> Tree | None:
-    parser = _parser(grammar)
-    return parser.parse(text.encode("utf-8", "replace")) if parser is not None else None
-
-
-@lru_cache(maxsize=64)
-def _parser(grammar: Grammar) -> Parser | None:
+    """Parse a window; from the last one's tree, since a key changes a few characters of it."""
     try:
-        return Parser(load_grammar(grammar))
-    except GrammarMissingError:
+        return _TREES.tree(str(grammar), text, grammar, text.encode("utf-8", "replace"))
+    except (GrammarMissingError, ParseAbandonedError):
         return None
 
 
