@@ -3,6 +3,7 @@
 import os
 import stat
 import tempfile
+import warnings
 from hashlib import sha256
 from pathlib import Path
 
@@ -45,7 +46,7 @@ def runtime_folder() -> Path:
     A folder whose path is too long for a socket is replaced by one below the system's folder for temporary files.
     """
     home = _home()
-    folder = home / "run" if home else Path(platformdirs.user_runtime_dir("midfill"))
+    folder = home / "run" if home else _platforms_runtime_folder()
     if len(os.fsencode(folder)) > _LONGEST_FOLDER:
         digest = sha256(os.fsencode(folder)).hexdigest()[:12]
         folder = Path(tempfile.gettempdir()) / f"midfill-{os.getuid()}-{digest}"
@@ -56,6 +57,16 @@ def _home() -> Path | None:
     """The one folder that replaces the platform's three; tests use it."""
     value = os.environ.get("MIDFILL_HOME")
     return Path(value).expanduser().absolute() if value else None
+
+
+def _platforms_runtime_folder() -> Path:
+    try:
+        # Many machines and containers have no XDG_RUNTIME_DIR; what stands in for it is guarded by `_private` as well.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return Path(platformdirs.user_runtime_dir("midfill"))
+    except OSError as error:
+        raise EngineError(f"no folder for sockets ({error}); set MIDFILL_HOME to a folder you can write") from error
 
 
 def _private(folder: Path) -> Path:

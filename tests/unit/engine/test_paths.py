@@ -1,5 +1,7 @@
 import os
 import stat
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -37,6 +39,21 @@ def test_without_a_home_of_its_own_the_platforms_folders_are_used(folder, tmp_pa
     for name in ("XDG_CACHE_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR"):
         monkeypatch.setenv(name, str(tmp_path))
     assert folder().name == "midfill"
+
+
+@pytest.mark.parametrize("runtime", [None, "open", "missing"])
+def test_a_machine_without_a_runtime_folder_of_its_own_hears_no_warning(runtime, tmp_path):
+    environment = {name: value for name, value in os.environ.items() if name not in ("MIDFILL_HOME", "XDG_RUNTIME_DIR")}
+    environment |= {"PYTHONPATH": str(paths.PACKAGES_FOLDER), "TMPDIR": str(tmp_path)}
+    if runtime is not None:
+        environment["XDG_RUNTIME_DIR"] = str(tmp_path / runtime)
+        (tmp_path / "open").mkdir(mode=0o755)
+    code = "from engine import paths; print(paths.runtime_folder())"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stderr == ""
+    assert Path(done.stdout.strip()).is_dir()
 
 
 def test_a_link_in_the_folders_place_is_refused(home, tmp_path):
