@@ -51,16 +51,18 @@ class _Measured:
 
     cpu_ms: list[float] = field(default_factory=list)
     wall_ms: list[float] = field(default_factory=list)
+    first_ms: list[float] = field(default_factory=list)
+    """To the first token, on the wall's clock."""
     prompt_tokens: list[int] = field(default_factory=list)
     read_tokens: list[int] = field(default_factory=list)
     new_tokens: list[int] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
 
-    def add(self, cpu: float, wall: float, prompt: int, read: int, new: int, text: str) -> None:
+    def add(self, cpu: float, wall: float, first: float, prompt: int, read: int, new: int, text: str) -> None:
         """Note one keystroke."""
         for values, value in zip(
-            (self.cpu_ms, self.wall_ms, self.prompt_tokens, self.read_tokens, self.new_tokens),
-            (cpu * 1e3, wall * 1e3, prompt, read, new),
+            (self.cpu_ms, self.wall_ms, self.first_ms, self.prompt_tokens, self.read_tokens, self.new_tokens),
+            (cpu * 1e3, wall * 1e3, first * 1e3, prompt, read, new),
             strict=True,
         ):
             values.append(value)  # type: ignore[attr-defined]
@@ -71,7 +73,8 @@ class _Measured:
         share = sum(self.read_tokens) / max(1, sum(self.prompt_tokens))
         return (
             f"{name:<24}{len(self.cpu_ms):>6}{median(self.cpu_ms):>9.1f}{_p95(self.cpu_ms):>9.1f}"
-            f"{median(self.wall_ms):>9.1f}{_p95(self.wall_ms):>9.1f}{share:>9.1%}"
+            f"{median(self.wall_ms):>9.1f}{_p95(self.wall_ms):>9.1f}"
+            f"{median(self.first_ms):>9.1f}{_p95(self.first_ms):>9.1f}{share:>9.1%}"
             f"{sum(self.new_tokens) / len(self.new_tokens):>8.1f}"
         )
 
@@ -88,7 +91,8 @@ def main() -> None:
     arguments = parser.parse_args()
     requests = list(_requests(arguments))
     print(f"{len(requests)} keystrokes in {len({request.path for request in requests})} files")
-    print(f"{'':<24}{'keys':>6}{'cpu p50':>9}{'p95':>9}{'wall p50':>9}{'p95':>9}{'read':>9}{'tokens':>8}")
+    columns = ("cpu p50", "p95", "wall p50", "p95", "first", "p95", "read")
+    print(f"{'':<24}{'keys':>6}{''.join(f'{name:>9}' for name in columns)}{'tokens':>8}")
     ours = {}
     for drafting in ("on", "off"):
         ours[drafting] = asyncio.run(_replay(requests, arguments.clone.resolve(), arguments.model, drafting))
@@ -145,13 +149,15 @@ async def _replay(requests: list[CompletionRequest], root: Path, model: str, dra
             await client.learn(str(root), {name: root / name for name in files.stdout.split("\n") if name})
             for request in requests:
                 cpu, wall = _cpu_seconds(process), time.perf_counter()
-                answers = [answer async for answer in client.complete(request)]
-                wall = time.perf_counter() - wall
+                answers, times = [], []
+                async for answer in client.complete(request):
+                    answers.append(answer)
+                    times.append(time.perf_counter() - wall)
                 completion = answers[-1]
                 assert isinstance(completion, Completion)
                 measured.add(
-                    _cpu_seconds(process) - cpu, wall, completion.prompt_tokens, completion.prompt_tokens_read,
-                    completion.new_tokens, completion.text,
+                    _cpu_seconds(process) - cpu, times[-1], times[0], completion.prompt_tokens,
+                    completion.prompt_tokens_read, completion.new_tokens, completion.text,
                 )  # fmt: skip
         finally:
             await client.close()
@@ -171,8 +177,9 @@ def _replay_on_llama(requests: list[CompletionRequest], server: list[str], folde
             with urllib.request.urlopen(asked, timeout=120) as reply:
                 answer = json.load(reply)
             wall, cpu = time.perf_counter() - wall, _cpu_seconds(process) - cpu
-            read, new = answer["timings"]["prompt_n"], answer["tokens_predicted"]
-            measured.add(cpu, wall, len(ids), read, new, answer["content"])
+            timings, new = answer["timings"], answer["tokens_predicted"]
+            first = (timings["prompt_ms"] + timings["predicted_ms"] / max(1, new)) / 1e3
+            measured.add(cpu, wall, first, len(ids), timings["prompt_n"], new, answer["content"])
     return measured
 
 
