@@ -121,7 +121,10 @@ class LineChoice:
         return sum(scores[:end]) + _WEIGHT_BEHIND * sum(scores[end:])
 
     def _proposals(self) -> list[str]:
-        """Return the likeliest lines by the n-gram models, best first."""
+        """Return the likeliest lines by the n-gram models, best first.
+
+        None is blank: where nothing is likely a blank line is likelier than any other, and suggests nothing.
+        """
         beam = [_Open(0.0, (), self._removed.encode(), b"")]
         found: list[tuple[float, str]] = []
         for _ in range(_LONGEST):
@@ -130,7 +133,8 @@ class LineChoice:
             for line in longer[: 2 * self._width]:
                 new = line.text[len(self._removed.encode()) :]
                 if b"\n" in new:
-                    found.append((line.score, new.partition(b"\n")[0].decode("utf-8", "replace")))
+                    text = new.partition(b"\n")[0].decode("utf-8", "replace").rstrip("\r")
+                    found += [(line.score, text)] if text.strip() else []
                 elif len(beam) < self._width:
                     beam.append(line)
             found = sorted(found, key=lambda line: -line[0])[: self._width]
@@ -141,7 +145,7 @@ class LineChoice:
             beam = [line for line in beam if line.score > least]
             if not beam:
                 break
-        return [text.rstrip("\r") for _, text in found]
+        return [text for _, text in found]
 
     def _continue(self, line: _Open) -> Iterator[_Open]:
         """Yield a line with each of the likeliest next tokens."""

@@ -60,6 +60,12 @@ def test_every_proposal_begins_with_what_was_typed(model, typed):
     assert f"{typed}{text}" == "file.write()"
 
 
+def test_no_blank_line_takes_the_place_of_one_with_text(model):
+    """After `file.open()` a blank line is likelier than any one way to go on, but some way is likelier still."""
+    text = "".join(f"file.open()\nfile.read({n})\n" for n in range(9)) + "file.open()\n\n" * 5
+    assert complete(completer(model, text), request("import file\nfile.open()\n", "\n\n")).text.startswith("file.")
+
+
 @pytest.mark.parametrize("source", [Source.CACHE, Source.BOTH])
 def test_a_chosen_line_has_the_scores_of_one_written_token_by_token(model, source):
     asked = request("import file\nfile.open()\nfile.wr", "\nfile.flush()\n")
@@ -132,7 +138,10 @@ def _likeliest(predictor, healing, tokenizer, removed):
         cost, text, remaining, tokens = heapq.heappop(heap)
         new = text[len(removed.encode()) :]
         if b"\n" in new:
-            return new.partition(b"\n")[0].decode()
+            line = new.partition(b"\n")[0].decode()
+            if line.strip():
+                return line
+            continue
         allowed = healing.candidates(remaining) if remaining else healing.text_and(())
         shares = predictor.by_the_cache(tokens)[allowed]
         for token, share in zip(allowed.tolist(), (shares / shares.sum()).tolist(), strict=True):
