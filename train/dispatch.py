@@ -19,13 +19,15 @@ class Dispatch:
         self.settings = settings
         self._counts: Tensor | None = None
         """[layers, E + 1]: tokens sent to each expert, and the dropped ones."""
-        self._losses: list[Tensor] = []
+        self._loss: Tensor | None = None
+        """[2]: the sum over micro-batches, and how many there were. A list's length would be compiled in."""
 
     def note(self, routing: Routing) -> None:
         """Add one micro-batch."""
         counts = torch.cat([routing.counts, routing.dropped[:, None]], dim=1)
         self._counts = counts if self._counts is None else self._counts + counts
-        self._losses.append(routing.loss.detach())
+        loss = torch.stack([routing.loss.detach(), torch.ones_like(routing.loss.detach())])
+        self._loss = loss if self._loss is None else self._loss + loss
 
     def figures(self, add: Callable[[Tensor], Tensor]) -> dict[str, Any]:
         """Return what happened since the last call; nothing where no layer has experts.
@@ -38,10 +40,10 @@ class Dispatch:
             `expert_load_histogram`: how many experts lie between 0, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 2 and above;
             `dropped`: share of what was sent; `balance_loss`: of this process, mean over its micro-batches.
         """
-        if self._counts is None:
+        if self._counts is None or self._loss is None:
             return {}
-        told = load_figures(add(self._counts)) | {"balance_loss": float(torch.stack(self._losses).mean())}
-        self._counts, self._losses = None, []
+        told = load_figures(add(self._counts)) | {"balance_loss": float(self._loss[0] / self._loss[1])}
+        self._counts, self._loss = None, None
         return told
 
 

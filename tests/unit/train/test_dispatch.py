@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch._dynamo.testing import CompileCounter
 from torch.nn import functional as F
 
 from engine.model.balance import BalanceSettings
@@ -71,6 +72,22 @@ def test_the_loss_is_that_of_the_tokens_and_of_the_balance() -> None:
     assert told["balance_loss"] == pytest.approx(float(routing.loss.detach()))
     assert sum(told["expert_load_histogram"]) == 2 * 4
     assert not dispatch.figures(lambda counts: counts)
+
+
+def test_a_compiled_step_is_not_compiled_anew_for_every_micro_batch() -> None:
+    dispatch, graphs = Dispatch(SETTINGS), CompileCounter()
+    objective = Objective(_network(), summed_loss, dispatch)
+    compiled = torch.compile(objective, backend=graphs)
+    ids = torch.randint(64, (3, 12), generator=torch.Generator().manual_seed(0))
+    found = []
+    for _ in range(2):
+        for _ in range(4):
+            compiled(ids, ids)
+            found.append(graphs.frame_count)
+        dispatch.figures(lambda counts: counts)
+    first, second, *others = found
+    assert 0 < first < second
+    assert others == [second] * 6
 
 
 def test_loads_are_those_of_a_slow_count() -> None:
