@@ -1,8 +1,12 @@
 """The recipes of the published sizes build the published networks, at Table 2's batches and rates."""
 
+import math
+from dataclasses import replace
+
 import pytest
 import torch
 
+from engine.model.rotary import softmax_scale
 from engine.model.transformer import Transformer
 from train.config import continued_recipe_names, load, load_continued, recipe_names
 from train.metrics import flops_per_token
@@ -54,6 +58,10 @@ def test_the_published_v2_sizes_are_exact(name: str) -> None:
         assert stage.batch_rows * stage.row_tokens * stage.steps == 37_748_736_000
         assert stage.yarn is not None
         assert (stage.yarn.factor, stage.yarn.original_max_position_embeddings) == (40, 4096)
+        assert (stage.yarn.beta_fast, stage.yarn.beta_slow) == (32, 1)
+        stretched = replace(network.config, yarn=stage.yarn)
+        assert softmax_scale(stretched) == pytest.approx(192**-0.5 * (0.0707 * math.log(40) + 1) ** 2)
+        assert stage.yarn.mscale == stage.yarn.mscale_all_dim  # cosines and sines stay as they are
     assert recipe.instruct is not None
     assert (recipe.instruct.learning_rate, recipe.instruct.warmup_steps) == (5e-6, 100)
     assert recipe.instruct.batch_rows * recipe.instruct.row_tokens == 1024 * 1024
