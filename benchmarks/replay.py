@@ -22,7 +22,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
 
@@ -86,6 +86,9 @@ def main() -> None:
     parser.add_argument("edits", type=Path)
     parser.add_argument("--keystrokes", type=int, default=2000)
     parser.add_argument("--per-edit", type=int, default=100, help="keys of one edit at most, so that files are many")
+    parser.add_argument("--skip", type=int, default=0, help="edits to leave out first: a run in several pieces")
+    parser.add_argument("--drafting", default="on,off", help="with drafts, without, or both, with a comma")
+    parser.add_argument("--values", type=Path, help="where to append every keystroke's figures, to put pieces together")
     parser.add_argument("--model", default="default")
     parser.add_argument("--llama-server", help="command of llama.cpp's server, as a peer")
     arguments = parser.parse_args()
@@ -93,15 +96,22 @@ def main() -> None:
     print(f"{len(requests)} keystrokes in {len({request.path for request in requests})} files")
     columns = ("cpu p50", "p95", "wall p50", "p95", "first", "p95", "read")
     print(f"{'':<24}{'keys':>6}{''.join(f'{name:>9}' for name in columns)}{'tokens':>8}")
-    ours = {}
-    for drafting in ("on", "off"):
-        ours[drafting] = asyncio.run(_replay(requests, arguments.clone.resolve(), arguments.model, drafting))
-        print(ours[drafting].row(f"midfill, drafting {drafting}"), flush=True)
-    same = sum(one == other for one, other in zip(ours["on"].texts, ours["off"].texts, strict=True))
-    print(f"{same} of {len(requests)} answers are the same with drafting and without")
+    measured: dict[str, _Measured] = {}
+    for drafting in arguments.drafting.split(","):
+        name = f"midfill, drafting {drafting}"
+        measured[name] = asyncio.run(_replay(requests, arguments.clone.resolve(), arguments.model, drafting))
+        print(measured[name].row(name), flush=True)
+    if len(measured) == 2:
+        same = sum(one == other for one, other in zip(*(each.texts for each in measured.values()), strict=True))
+        print(f"{same} of {len(requests)} answers are the same with drafting and without")
     if arguments.llama_server:
         command = shlex.split(arguments.llama_server)
-        print(_replay_on_llama(requests, command, resolve(arguments.model)).row("llama.cpp server"))
+        measured["llama.cpp server"] = _replay_on_llama(requests, command, resolve(arguments.model))
+        print(measured["llama.cpp server"].row("llama.cpp server"))
+    if arguments.values:
+        with arguments.values.open("a", encoding="utf-8") as file:
+            for name, values in measured.items():
+                file.write(json.dumps({"name": name} | asdict(values)) + "\n")
 
 
 def _requests(arguments: argparse.Namespace) -> Iterator[CompletionRequest]:
@@ -112,7 +122,7 @@ def _requests(arguments: argparse.Namespace) -> Iterator[CompletionRequest]:
     with tempfile.TemporaryDirectory() as index:
         repository = Repository.open(root, index_folder=Path(index))
         try:
-            for edit in read(arguments.edits):
+            for edit in read(arguments.edits)[arguments.skip :]:
                 keys = min(left, arguments.per_edit, len(edit.typed))
                 left -= keys
                 for end in range(1, keys + 1):
