@@ -4,7 +4,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,15 +14,6 @@ from repo_context.errors import CorruptIndexError
 
 _SEAL = "seal.npy"
 _TERM_BITS, _SLOT_BITS, _COUNT_BITS = 24, 23, 16
-
-
-class Gathered(NamedTuple):
-    """The postings of some terms, one term after another."""
-
-    slots: Ints
-    counts: NDArray[np.integer[Any]]
-    repeats: NDArray[np.int64]
-    """How many postings each term has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -65,17 +56,14 @@ class Segment:
         """Return the term of every posting."""
         return np.repeat(self.terms, np.diff(self.pointers))
 
-    def gather(self, terms: Ints) -> Gathered:
-        """Return the postings of `terms`, ascending."""
+    def find(self, terms: Ints) -> list[tuple[int, slice]]:
+        """Return, of those of `terms`, ascending, that occur, the place in `terms` and where the postings stand."""
         if not len(self.terms) or not len(terms):
-            return Gathered(self.slots[:0], self.counts[:0], np.zeros(len(terms), np.int64))
+            return []
         places = np.minimum(np.searchsorted(self.terms, terms), len(self.terms) - 1)
-        present = self.terms[places] == terms
-        repeats = np.where(present, self.pointers[places + 1] - self.pointers[places], 0)
-        pieces = [slice(int(self.pointers[place]), int(self.pointers[place + 1])) for place in places[present]]
-        return Gathered(
-            joined([self.slots[piece] for piece in pieces]), joined([self.counts[piece] for piece in pieces]), repeats
-        )
+        present = np.flatnonzero(self.terms[places] == terms)
+        firsts, lasts = self.pointers[places[present]].tolist(), self.pointers[places[present] + 1].tolist()
+        return [(place, slice(first, last)) for place, first, last in zip(present.tolist(), firsts, lasts, strict=True)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -17,7 +17,7 @@ from rank_bm25 import BM25Okapi
 
 from repo_context.chunk_slots import ChunkSlots
 from repo_context.chunk_terms import ChunkTable, Ints
-from repo_context.postings import Base, Gathered, Segment, joined, postings_of
+from repo_context.postings import Base, Segment, joined, postings_of
 
 K1 = 1.5
 B = 0.75
@@ -28,7 +28,7 @@ MERGE_RATIO = 4
 """A segment is merged with the one before it unless that one is more than so many times larger."""
 COMPACT_FROM = 20_000
 """Dead chunks that are tolerated in any case; beyond them, no more dead than alive."""
-CANDIDATE_SHARE = 0.4
+CANDIDATE_SHARES = (0.4, 0.2, 0.1, 0.0)
 """Chunks that score less than this share of the best are looked at only when the others are too few."""
 
 _Floats: TypeAlias = NDArray[np.floating[Any]]
@@ -62,6 +62,7 @@ class TextIndex:
         self._length_norm: _Floats | None = None
         self._mean_idf: float | None = None
         self._small: tuple[BM25Okapi, Ints] | None = None
+        self._room: tuple[NDArray[np.int64], _Floats] = np.empty(0, np.int64), np.empty(0)
 
     @classmethod
     def over(cls, base: Base, vocabulary: dict[str, int], paths: Mapping[int, str]) -> "TextIndex":
@@ -285,17 +286,37 @@ class TextIndex:
         """Score by gathering the postings of the query's terms from every segment."""
         self._settle()
         ids, weights = self._weigh(query)
-        gathered = [(found, weights) for segment in self._segments if len((found := segment.gather(ids)).slots)]
-        if not gathered:
+        scale = (weights * (K1 + 1)).tolist()
+        pieces = [
+            (segment.slots[piece], segment.counts[piece], scale[place])
+            for segment in self._segments
+            for place, piece in segment.find(ids)
+        ]
+        if not pieces:
             return np.zeros(self._slots.used)
+        slots, added = self._scratch(sum(len(found) for found, _, _ in pieces))
         norm = self._norm()
-        scores = np.bincount(
-            joined([found.slots for found, _ in gathered]),
-            weights=joined([_contributions(found, weights, norm) for found, weights in gathered]),
-            minlength=self._slots.used,
-        )
+        end = 0
+        for found, counts, factor in pieces:
+            start, end = end, end + len(found)
+            slots[start:end] = found
+            # Each posting adds to its chunk's score: weight * count * (k1 + 1) / (count + norm).
+            values = added[start:end]
+            norm.take(found, out=values, mode="clip")
+            values += counts
+            np.divide(counts, values, out=values)
+            values *= factor
+        scores = np.bincount(slots, weights=added, minlength=self._slots.used)
         scores[~self._slots.alive[: self._slots.used]] = 0.0
         return np.asarray(scores, np.float64)
+
+    def _scratch(self, postings: int) -> tuple[NDArray[np.int64], _Floats]:
+        """Return room for the slots of so many postings and what they add; the next call uses it again."""
+        if len(self._room[0]) < postings:
+            # Fresh memory of this size comes from the system page by page, which takes longer than to fill it.
+            self._room = np.empty(postings + postings // 2, np.int64), np.empty(postings + postings // 2)
+        slots, added = self._room
+        return slots[:postings], added[:postings]
 
     def _weigh(self, query: Sequence[str]) -> tuple[Ints, _Floats]:
         """Return the known terms of a query, ascending, and what each weighs: idf times multiplicity."""
@@ -335,15 +356,21 @@ class TextIndex:
         top = float(scores.max())
         if top <= 0 or limit <= 0:
             return []
-        slots = np.flatnonzero(scores >= top * CANDIDATE_SHARE)
-        if len(slots) < limit:
-            slots = np.flatnonzero(scores > 0)
+        for share in CANDIDATE_SHARES:
+            slots = np.flatnonzero(scores >= top * share if share else scores > 0)
+            if len(slots) >= limit:
+                break
         # The last bits depend on the order in which terms were first seen; equal chunks must tie all the same.
         candidates = np.round(scores[slots], 9)
         wanted = min(limit, len(slots))
-        # Everything that ties with the last place competes for it, so that path and line decide, not slot numbers.
         threshold = np.partition(candidates, len(candidates) - wanted)[len(candidates) - wanted]
-        best = candidates >= threshold
+        best = candidates > threshold
+        # What ties with the last place competes for it by path and line. Slots of the base are in that order already:
+        # of thousands of chunks with the same licence, only as many are looked at as there are places.
+        tied = np.flatnonzero(candidates == threshold)
+        based = np.searchsorted(slots[tied], len(self._base.lengths) if self._base is not None else 0)
+        best[tied[: min(int(based), wanted)]] = True
+        best[tied[based:]] = True
         hits = [
             Hit(
                 path=self._slots.paths[self._slots.owners[slot]],
@@ -365,12 +392,3 @@ class _File:
     """None for a file of the base."""
     number: int
     """In the base; -1 for a file that came after it."""
-
-
-def _contributions(found: Gathered, weights: _Floats, norm: _Floats) -> _Floats:
-    """Return what each posting adds to its chunk's score: weight * count * (k1 + 1) / (count + norm)."""
-    added = norm[found.slots]
-    added += found.counts
-    np.divide(found.counts, added, out=added)
-    added *= np.repeat(weights * (K1 + 1), found.repeats)
-    return added

@@ -140,3 +140,32 @@ def test_chunks_that_share_no_term_do_not_come_back():
     assert search(TEXTS, "zebra") == []
     assert search({}, "load") == []
     assert search({"a.py": "+ - *\n\n"}, "load") == []
+
+
+@pytest.mark.parametrize("limit", [1, 7, 50, 400, 5_000])
+def test_the_best_are_those_of_sorting_all_by_score_path_and_line(limit):
+    rng = random.Random(limit)
+    # Few different chunks, so that hundreds tie, some in the base and some that came after it.
+    chunks = [
+        "the licence\nof this\nfile",
+        "load the tree\nof moss\n",
+        "a tree\n\n",
+        "bark\nmoss\nroots",
+        "tree\ntree\nx",
+    ]
+    paths = [f"{rng.choice('abc')}/{number}.py" for number in range(200)]
+    index = TextIndex()
+
+    def put(chosen):
+        index.add({path: table(index, "\n".join(rng.choices(chunks, k=5)).split("\n")) for path in chosen})
+
+    put(paths)
+    index.compact()
+    put([*rng.sample(paths, 30), "a/new.py", "z/new.py"])
+    assert len(index) >= SMALL
+    for query in ("licence", "load the tree", "tree moss", "the of file tree bark"):
+        scores, lines = index.scores(terms_of(query)), index.chunk_lines()
+        found = [(round(float(scores[slot]), 9), path, lines[slot][0]) for slot, path, _ in index.alive_slots()]
+        expected = sorted((-score, path, line) for score, path, line in found if score > 0)[:limit]
+        hits = index.search(terms_of(query), limit=limit, boosts={}, without="")
+        assert [(-hit.score, hit.path, hit.start_line) for hit in hits] == expected
