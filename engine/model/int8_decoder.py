@@ -241,7 +241,7 @@ def _scripted(layers: _Layers) -> nn.Module:
         warnings.simplefilter("ignore")  # deprecated in favour of compilers that need C++
         try:
             scripted: nn.Module = torch.jit.script(layers)
-        except (AttributeError, RuntimeError) as error:
+        except (AttributeError, OSError, RuntimeError) as error:  # OSError: the source is not there to be read
             log.info("the step runs in Python: %s", str(error).strip().split("\n")[0])
             return layers
         return scripted
