@@ -115,7 +115,7 @@ def _as_markdown(result: Mapping[str, Any]) -> str:
     ]
     for one in shown:
         lines += _text_block(f"Shown{_sure(one['confidence'])}", one["text"])
-    for one in result["hidden"]:
+    for one in filter(lambda hidden: hidden["text"].strip(), result["hidden"]):
         lines += _text_block(f"Hidden, because: {one['reason']}{_sure(one['confidence'])}", one["text"])
     if result["confidenceNeeded"]:
         needed, mode = result["confidenceNeeded"], result["assertiveness"]

@@ -89,6 +89,15 @@ def test_a_long_text_is_cut_and_the_page_says_so():
     assert "line 12" not in page
 
 
+def test_where_nothing_was_written_there_is_nothing_to_show_of_it():
+    answer = Answer(
+        reason="nothing was written", hidden=(Hidden(text=" \n", reason="nothing was written"),), facts=FACTS
+    )
+    page = explained(answer)["text"]
+    assert "Line 5, column 12: nothing was written.\n" in page
+    assert "Hidden" not in page
+
+
 def test_what_the_model_was_sent_ends_with_what_stands_before_the_cursor():
     why = explained(SHOWN)
     assert why["prompt"].rstrip() == prompt_text(REQUEST, "built-in").rstrip()
