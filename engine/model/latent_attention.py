@@ -83,13 +83,13 @@ class LatentAttention(nn.Module):
         batch, heads, length, _ = query.shape
         from_latent = self.kv_b_proj.weight.view(heads, -1, shape.kv_lora_rank)
         to_keys, to_values = torch.split(from_latent, [shape.qk_nope_head_dim, shape.v_head_dim], dim=1)
-        absorbed = torch.cat((torch.matmul(query, to_keys), rotary_query), dim=-1).flatten(1, 2)
+        absorbed = torch.cat((torch.matmul(query, to_keys), rotary_query), dim=-1).mul_(self.scale).flatten(1, 2)
         keys = kept[:, 0]
         total = keys.shape[1]
-        scores = torch.bmm(absorbed, keys.transpose(1, 2)).mul_(self.scale).view(batch, heads, length, total)
-        if length > 1:
-            seen = torch.ones(length, total, dtype=torch.bool, device=keys.device).tril(total - length)
-            scores = scores.masked_fill_(~seen, float("-inf"))
+        scores = torch.bmm(absorbed, keys.transpose(1, 2)).view(batch, heads, length, total)
+        if length > 1:  # only among the last keys, the queries' own, are there any that a query must not see
+            later = torch.ones(length, length, dtype=torch.bool, device=keys.device).triu(1)
+            scores[..., total - length :].masked_fill_(later, float("-inf"))
         weights = scores.float().softmax(-1).to(keys.dtype).flatten(1, 2)
         mixed = torch.bmm(weights, keys[..., : shape.kv_lora_rank])
         values = torch.matmul(mixed.view(batch, heads, length, -1), to_values.transpose(1, 2))
