@@ -11,7 +11,7 @@ from engine.adapted_models import adapted_folder, adapted_or
 from engine.cache_model import Mixture
 from engine.model_folder import read
 from tests.support.tiny_model import write_tiny_model
-from train.adapt import AdaptSettings, adapt
+from train.adapt import Adaptation, AdaptSettings, adapt
 from train.data.recent_changes import recent_changes
 from train.errors import CorpusError
 
@@ -109,3 +109,9 @@ def test_a_model_that_is_no_better_is_not_kept(
     result = adapt(repository, model, settings, tell=lambda _: None, on_step=lambda _: None)
     assert not result.is_better
     assert adapted_or(repository, model) == model
+
+
+@pytest.mark.parametrize(("after", "kept"), [(4, False), (5, False), (6, True)])
+def test_only_more_exact_matches_are_better(after: int, kept: bool) -> None:
+    result = Adaptation(model="m", past="0" * 40, commits=5, tokens=1000, holes=80, before=5, after=after)
+    assert result.is_better == kept
