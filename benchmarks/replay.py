@@ -15,8 +15,10 @@ import asyncio
 import json
 import os
 import shlex
+import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.request
@@ -28,11 +30,12 @@ from statistics import median
 
 from benchmarks.llama_cpp_contestant import quantised, write_gguf
 from benchmarks.recorded_edits import RecordedEdit, read
-from engine import model_folder
+from engine import model_folder, paths
 from engine.api import Completion, CompletionRequest
 from engine.client import EngineClient
 from engine.daemon_start import EngineSettings
 from engine.decoding.healing import Healing
+from engine.model.kernels import build
 from engine.model_names import resolve
 from engine.prompt import PromptParts, read_settings
 from engine.prompt_memory import PromptMemory
@@ -97,9 +100,11 @@ def main() -> None:
     columns = ("cpu p50", "p95", "wall p50", "p95", "first", "p95", "read")
     print(f"{'':<24}{'keys':>6}{''.join(f'{name:>9}' for name in columns)}{'tokens':>8}")
     measured: dict[str, _Measured] = {}
+    kernels = _kernels()
     for drafting in arguments.drafting.split(","):
         name = f"midfill, drafting {drafting}"
-        measured[name] = asyncio.run(_replay(requests, arguments.clone.resolve(), arguments.model, drafting))
+        root = arguments.clone.resolve()
+        measured[name] = asyncio.run(_replay(requests, root, arguments.model, drafting, kernels))
         print(measured[name].row(name), flush=True)
     if len(measured) == 2:
         same = sum(one == other for one, other in zip(*(each.texts for each in measured.values()), strict=True))
@@ -148,10 +153,14 @@ def _request(
     )
 
 
-async def _replay(requests: list[CompletionRequest], root: Path, model: str, drafting: str) -> _Measured:
+async def _replay(
+    requests: list[CompletionRequest], root: Path, model: str, drafting: str, kernels: Path | None
+) -> _Measured:
     measured = _Measured()
     with tempfile.TemporaryDirectory() as home:
         os.environ["MIDFILL_HOME"] = home
+        if kernels is not None:
+            shutil.copytree(kernels, paths.cache_folder() / "kernels")
         client = await EngineClient.connect(EngineSettings(model=model, threads=1, drafting=drafting))
         process = (await client.status()).process_id
         try:
@@ -175,6 +184,17 @@ async def _replay(requests: list[CompletionRequest], root: Path, model: str, dra
             while Path(f"/proc/{process}").exists():
                 await asyncio.sleep(0.02)
     return measured
+
+
+def _kernels() -> Path | None:
+    """Return a folder of compiled kernels, so that none are compiled while keys are timed; None without a compiler."""
+    folder = paths.cache_folder() / "kernels"
+    try:
+        build.build(build.recipe(folder))
+    except build.KernelError as error:
+        print(f"torch computes: {error}", file=sys.stderr)
+        return None
+    return folder
 
 
 def _replay_on_llama(requests: list[CompletionRequest], server: list[str], folder: Path) -> _Measured:
