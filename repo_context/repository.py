@@ -504,8 +504,8 @@ class Repository:
         return self._imports_of_text(cursor, language)
 
     def _imports_of_text(self, cursor: Cursor, language: Language) -> tuple[Import, ...]:
-        """Parse a file that is not indexed; remembered until its text changes."""
-        text = cursor.prefix + cursor.suffix
+        """Parse a file that is not indexed but for the cursor's line; remembered until another line changes."""
+        text = cursor.prefix[: cursor.prefix.rfind("\n") + 1] + cursor.suffix.partition("\n")[2]
         key = (cursor.path, hash(text))
         if self._foreign is None or self._foreign[:2] != key:
             self._foreign = (*key, syntax_of_text(text, language).imports)
