@@ -350,6 +350,16 @@ def test_a_cursor_in_a_file_that_is_not_indexed_has_its_imports_read(reopen):
     assert found[0].path == "app/models.py"
 
 
+def test_of_a_file_that_is_not_indexed_every_line_but_the_cursors_is_read_anew_when_it_changes(reopen):
+    repository = reopen()
+    first, second = (
+        f"from app.{module}\n" for module in ("models import Order as Thing", "views import show as Thing")
+    )
+    for above, path in ((first, "app/models.py"), (second, "app/views.py")):
+        for typed in ("x = Thing(", "x = Thing(order, ("):
+            assert ask(repository, above + typed, path="build/made.py")[0].path == path
+
+
 def test_a_deep_tree_of_many_files_is_scanned_parsed_and_searched(tmp_path):
     root = tmp_path / "wide"
     write_files(root, {f"p{number % 9}/m{number}.py": f"def thing_{number}(): pass\n" for number in range(130)})
