@@ -24,7 +24,8 @@ from engine.model.transformer import Transformer
 from train.config import RunConfig, load
 from train.metrics import flops_per_token, peak_flops
 from train.optimizer import BETAS, OptimizerSettings
-from train.parallel import place, processes
+from train.parallel import place
+from train.processes import processes
 
 Step = Callable[[Tensor], None]
 

@@ -24,7 +24,7 @@ from torch.distributed.checkpoint.state_dict_loader import load as load_tensors
 from torch.distributed.checkpoint.state_dict_saver import save as save_tensors
 
 from train.errors import RunError
-from train.parallel import processes
+from train.processes import processes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

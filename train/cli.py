@@ -19,8 +19,8 @@ from train.data.corpus import HOST, fetch_corpus, manifest_names, read_manifest
 from train.errors import RecipeError, TrainError
 from train.evaluate.verb import add_arguments as add_evaluate_arguments
 from train.metrics import Metric
-from train.parallel import processes
 from train.plot import plot
+from train.processes import processes
 from train.run import Run
 from train.stages.fit_mixture import fit
 

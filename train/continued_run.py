@@ -13,7 +13,7 @@ from train.data.shards import read_shard, shard_exists, write_shard
 from train.errors import CorpusError, RunError
 from train.export import export
 from train.metrics import Metric
-from train.parallel import processes
+from train.processes import processes
 from train.stages.continue_pretraining import continue_pretraining, next_token_rows, read_texts
 
 

@@ -24,8 +24,10 @@ from train.config import MachineConfig
 from train.dispatch import Dispatch
 from train.errors import RunError
 from train.metrics import Metric, MetricsLog, flops_per_token, peak_flops
+from train.objective import IGNORED, Objective
 from train.optimizer import OptimizerSettings
-from train.parallel import IGNORED, Objective, Placement, Processes, place, processes
+from train.parallel import Placement, place
+from train.processes import Processes, processes
 from train.schedule import Schedule
 
 CHECKPOINTS = "checkpoints"

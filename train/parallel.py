@@ -1,7 +1,4 @@
-"""Where a network is trained: one process, whole copies (DDP), FSDP2 shards or DeepSpeed ZeRO-3, behind one interface.
-
-`accelerate launch` or `torchrun` starts the processes, on one machine or many; accelerate's `PartialState` joins them.
-"""
+"""Where a network is trained, behind one interface: one process, whole copies (DDP), FSDP2 shards, DeepSpeed ZeRO-3."""
 
 import math
 import os
@@ -9,16 +6,12 @@ import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from datetime import timedelta
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
-from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from engine.model.config import TransformerConfig
@@ -27,99 +20,10 @@ from train.config import MachineConfig
 from train.dispatch import Dispatch
 from train.errors import RunError
 from train.expert_parallel import by_mesh, share_out, travelling_experts, whole
+from train.objective import Objective, summed_loss, summed_loss_in_pieces
 from train.optimizer import OptimizerSettings, build_optimizers, set_rate, state_tensors
+from train.processes import processes
 from train.tensor_parallel import check_cut, cut_layers, mesh_of
-
-IGNORED = -100
-"""A target that no loss is taken on."""
-
-_PATIENCE = timedelta(hours=24)
-"""How long processes wait for the main one to prepare data, and for each other."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Processes:
-    """This process among all that train together."""
-
-    rank: int
-    count: int
-    device: torch.device
-
-    @property
-    def is_main(self) -> bool:
-        """Whether this one writes the files that all share."""
-        return self.rank == 0
-
-    def wait(self) -> None:
-        """Return once every process has come here."""
-        if self.count > 1:
-            dist.barrier()
-
-    def add(self, values: Tensor) -> Tensor:
-        """Return the elementwise sum of `values` over all processes."""
-        if self.count > 1:
-            dist.all_reduce(values)
-        return values
-
-
-@cache
-def processes() -> Processes:
-    """Join the processes that `accelerate launch` or `torchrun` started, once; alone without them."""
-    cpu = not torch.cuda.is_available()
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        return Processes(rank=0, count=1, device=torch.device("cpu" if cpu else "cuda"))
-    from accelerate import PartialState
-
-    state = PartialState(cpu=cpu, timeout=_PATIENCE)
-    return Processes(rank=state.process_index, count=state.num_processes, device=state.device)
-
-
-class Objective(nn.Module):
-    """The network and its loss as one module, so that whatever wraps a module sees every weight in one forward."""
-
-    def __init__(
-        self,
-        network: Transformer,
-        loss_of: Callable[[Tensor, Tensor, Tensor], Tensor],
-        dispatch: Dispatch | None = None,
-    ) -> None:
-        super().__init__()
-        self.network = network
-        self._loss_of, self._dispatch = loss_of, dispatch
-
-    def forward(self, ids: Tensor, targets: Tensor, *columns: Tensor) -> Tensor:
-        """Return the loss summed over all targets [B, T] that are not ignored, in nats, as an fp32 scalar.
-
-        The one column there may be, [B, T], numbers segments: a token sees only those before it with its own number.
-        """
-        (segments,) = columns or (None,)
-        if self._dispatch is None or not torch.is_grad_enabled():
-            states = self.network.hidden_states(ids, segments=segments)
-            return self._loss_of(states.flatten(0, 1), self.network.lm_head.weight, targets.flatten())
-        states, routing = self.network.states_and_routing(ids, self._dispatch.settings, segments=segments)
-        loss = self._loss_of(states.flatten(0, 1), self.network.lm_head.weight, targets.flatten())
-        if routing is None:
-            return loss
-        self._dispatch.note(routing)
-        # The step divides by its targets, and the balance losses are means already.
-        return loss + routing.loss * (targets != IGNORED).sum()
-
-
-def summed_loss(states: Tensor, head: Tensor, targets: Tensor) -> Tensor:
-    """Score states [N, hidden] with `head` [vocab_size, hidden]; torch.compile fuses all but the product."""
-    return F.cross_entropy(F.linear(states, head).float(), targets, reduction="sum", ignore_index=IGNORED)
-
-
-def summed_loss_in_pieces(states: Tensor, head: Tensor, targets: Tensor) -> Tensor:
-    """Equal `summed_loss` without ever holding all logits: pieces are scored, and scored again for the gradient."""
-    total = states.new_zeros((), dtype=torch.float32)
-    for piece, wanted in zip(torch.split(states, _PIECE), torch.split(targets, _PIECE), strict=True):
-        total = total + checkpoint(summed_loss, piece, head, wanted, use_reentrant=False)
-    return total
-
-
-_PIECE = 2048
-"""Tokens scored at a time: 2,048 × 32,256 logits take 264 MB in fp32."""
 
 
 class Placement(ABC):

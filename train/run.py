@@ -28,7 +28,7 @@ from train.data.shards import Shard, read_shard, shard_exists, write_shard
 from train.errors import CorpusError, RecipeError, RunError
 from train.export import export
 from train.metrics import Metric
-from train.parallel import processes
+from train.processes import processes
 from train.stages.align import dialogue
 from train.stages.complete import complete
 from train.stages.evaluate import REPORT, evaluate

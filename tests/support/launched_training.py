@@ -16,7 +16,7 @@ from tests.support.tiny_v2 import GROUPED, v2_shape
 from train.config import load
 from train.data.shards import Shard
 from train.metrics import Metric
-from train.parallel import processes
+from train.processes import processes
 from train.stages.pretrain import pretrain, untrained
 
 ROOT = Path(__file__).parents[2]

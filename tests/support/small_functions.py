@@ -18,8 +18,8 @@ from train.config import AlignConfig, MachineConfig
 from train.evaluate.sandbox import Sandbox
 from train.loop import LoopSettings, train
 from train.metrics import Metric
+from train.objective import IGNORED
 from train.optimizer import OptimizerSettings
-from train.parallel import IGNORED
 from train.rewards import Answer, Judge, TestRewards
 from train.schedule import Schedule
 from train.stages.align import Dialogue, align

@@ -18,12 +18,12 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from engine.model.transformer import Transformer
-from train.parallel import IGNORED, Objective, summed_loss
+from train.objective import IGNORED, Objective, summed_loss
 
 Variant = Literal["token", "sequence"]
 
 _PIECE = 2048
-"""Tokens scored at a time, and again for the gradient; see `train.parallel`."""
+"""Tokens scored at a time, and again for the gradient; see `train.objective`."""
 
 
 def advantages(rewards: NDArray[np.floating]) -> NDArray[np.float32]:

@@ -26,8 +26,9 @@ from train.config import AlignConfig, MachineConfig
 from train.errors import CorpusError, RunError
 from train.loop import CHECKPOINTS, Batch, LoopSettings, shuffled, train
 from train.metrics import Metric
+from train.objective import IGNORED
 from train.optimizer import OptimizerSettings
-from train.parallel import IGNORED, processes
+from train.processes import processes
 from train.rewards import Answer, Rewards, Scored
 from train.schedule import Schedule
 from train.stages.instruct import Template

@@ -14,8 +14,8 @@ from train.data.conversations import SYSTEM, Conversation
 from train.errors import CorpusError
 from train.loop import Batch, LoopSettings, shuffled, train
 from train.metrics import Metric
+from train.objective import IGNORED
 from train.optimizer import OptimizerSettings
-from train.parallel import IGNORED
 from train.schedule import Schedule
 from train.stages.pretrain import trainable_copy
 

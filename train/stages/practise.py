@@ -16,7 +16,7 @@ from train.config import AlignConfig, MachineConfig, RewardModelConfig
 from train.errors import RecipeError
 from train.evaluate.sandbox import Sandbox
 from train.metrics import Metric
-from train.parallel import processes
+from train.processes import processes
 from train.rewards import Judge, ModelRewards, Rewards, TestRewards
 from train.stages.align import Dialogue, align
 from train.stages.reward_model import Pair, RewardModel, draw_pairs, train_reward_model

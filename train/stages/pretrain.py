@@ -15,8 +15,8 @@ from train.data.shards import Shard
 from train.errors import RunError
 from train.loop import Batch, LoopSettings, shuffled, train
 from train.metrics import Metric
+from train.objective import IGNORED
 from train.optimizer import OptimizerSettings
-from train.parallel import IGNORED
 from train.schedule import Schedule
 
 

@@ -23,8 +23,8 @@ from train.config import MachineConfig, RewardModelConfig
 from train.errors import CorpusError
 from train.loop import Batch, LoopSettings, shuffled, train
 from train.metrics import Metric
+from train.objective import IGNORED, Objective, summed_loss
 from train.optimizer import OptimizerSettings
-from train.parallel import IGNORED, Objective, summed_loss
 from train.rewards import Answer, Judge, Verdict
 from train.schedule import Schedule
 from train.stages.align import Dialogue

@@ -26,7 +26,7 @@ from train.alignment.sampling import EngineSampler, VllmSampler
 from train.alignment.tasks import CodeTask
 from train.errors import CorpusError, RunError
 from train.metrics import Metric, read_metrics
-from train.parallel import IGNORED
+from train.objective import IGNORED
 from train.rewards import Answer, Scored, Verdict
 from train.stages.align import align
 

@@ -16,8 +16,8 @@ from tests.support.small_functions import MACHINE
 from train.dispatch import Dispatch, load_figures
 from train.loop import Batch, LoopSettings, train
 from train.metrics import read_metrics
+from train.objective import IGNORED, Objective, summed_loss
 from train.optimizer import OptimizerSettings
-from train.parallel import IGNORED, Objective, summed_loss
 from train.schedule import Schedule
 
 SETTINGS = BalanceSettings(expert_alpha=0.5)

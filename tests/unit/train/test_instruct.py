@@ -18,7 +18,7 @@ from train.data.document import SourceDocument
 from train.data.instructions_from_source import draw_conversations
 from train.errors import CorpusError
 from train.metrics import Metric
-from train.parallel import IGNORED
+from train.objective import IGNORED
 from train.stages.instruct import (
     CHAT_TEMPLATE,
     ConversationBatches,

@@ -11,7 +11,7 @@ from tests.support.launched_training import StopHereError, assert_equal, train_l
 from train.checkpoint import newest_step
 from train.errors import RunError
 from train.loop import CHECKPOINTS
-from train.parallel import processes
+from train.processes import processes
 
 ACCELERATE = ("accelerate.commands.launch", "--multi_gpu", "--num_machines=1",
               "--main_process_port=0", "--mixed_precision=no", "--dynamo_backend=no")  # fmt: skip

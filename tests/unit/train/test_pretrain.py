@@ -30,7 +30,7 @@ from train.data.shards import Shard
 from train.errors import RunError
 from train.loop import CHECKPOINTS
 from train.metrics import Metric
-from train.parallel import IGNORED, Objective, summed_loss, summed_loss_in_pieces
+from train.objective import IGNORED, Objective, summed_loss, summed_loss_in_pieces
 from train.run import Run
 from train.stages.pretrain import apart, next_token_batch, pretrain, row_batches, untrained
 from train.tokenizer import train_tokenizer

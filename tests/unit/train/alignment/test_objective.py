@@ -10,7 +10,7 @@ import torch
 from engine.model.transformer import Transformer
 from tests.support.tiny_network import TINY
 from train.alignment.objective import GrpoObjective, Variant, advantages, clipped_gain, k3, log_probabilities
-from train.parallel import IGNORED
+from train.objective import IGNORED
 
 CLIP, KL = 0.2, 0.04
 
