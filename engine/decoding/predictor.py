@@ -83,16 +83,10 @@ class Predictor:
             remaining: bytes before the cursor that the next tokens have to write again.
             room: how many tokens will be asked for at most, this one included.
         """
-        if self._source is None:
-            assert self._cache is not None
-            return self._cache.mix_alone(self._context)
-        logits = self._source.logits(self._draft_room(remaining, room), self._context, remaining)
-        network: Floats = torch.softmax(logits.float(), dim=-1).cpu().numpy()
-        if remaining and self._reads_to_the_cursor:
-            network = self._healing.translate(network, remaining)
-        if self._cache is None:
-            return network
-        return self._cache.mix(self._context, network, end_ids=self._end_ids)
+        logits = None
+        if self._source is not None:
+            logits = self._source.logits(self._draft_room(remaining, room), self._context, remaining)
+        return self._mixed(self._context, logits, remaining)
 
     def append(self, token: int, beyond: bytes) -> None:
         """Say which token was chosen, and what it writes behind the cursor; read when the next one is asked for."""
@@ -102,8 +96,7 @@ class Predictor:
 
     def by_the_cache(self, tokens: Sequence[int]) -> Floats:
         """Return what the n-gram models alone expect behind the cursor and some more tokens; there must be models."""
-        assert self._cache is not None
-        return self._cache.mix_alone([*self._start, *tokens][-MAX_CONTEXT:])
+        return self._mixed([*self._start, *tokens][-MAX_CONTEXT:], None)
 
     def along(self, tokens: Sequence[int]) -> Iterator[Floats]:
         """Yield the probabilities before each of some tokens, written from the cursor on in place of what was appended.
@@ -112,13 +105,16 @@ class Predictor:
         """
         logits = [None] * len(tokens) if self._source is None else self._source.logits_from_the_prompt(tokens)
         for index, row in enumerate(logits):
-            yield self._distribution([*self._start, *tokens[:index]][-MAX_CONTEXT:], row)
+            yield self._mixed([*self._start, *tokens[:index]][-MAX_CONTEXT:], row)
 
-    def _distribution(self, context: Sequence[int], logits: Tensor | None) -> Floats:
+    def _mixed(self, context: Sequence[int], logits: Tensor | None, remaining: bytes = b"") -> Floats:
+        """Return probabilities by both sources, or by the n-gram models alone where there are no logits."""
         if logits is None:
             assert self._cache is not None
             return self._cache.mix_alone(context)
         network: Floats = torch.softmax(logits.float(), dim=-1).cpu().numpy()
+        if remaining and self._reads_to_the_cursor:
+            network = self._healing.translate(network, remaining)
         return network if self._cache is None else self._cache.mix(context, network, end_ids=self._end_ids)
 
     def _draft_room(self, remaining: bytes, room: int) -> int:

@@ -21,7 +21,7 @@ from lsp_server.completion.rejections import Rejections
 from lsp_server.completion.snapshot import Snapshot, Trigger
 from lsp_server.completion.suggestion_cache import Found, SuggestionCache
 from lsp_server.completion.trigger import Refusal, decide
-from lsp_server.completion.written import as_candidates, near_cursor
+from lsp_server.completion.written import as_candidates, request_at
 from lsp_server.settings import Settings
 
 log = logging.getLogger("midfill.completion")
@@ -235,16 +235,8 @@ class Pipeline:
 
 
 def _request(flight: Flight, settings: Settings, snippets: Sequence[Snippet]) -> CompletionRequest:
-    snapshot = flight.snapshot
-    prefix, suffix = near_cursor(snapshot)
-    return CompletionRequest(
-        document=snapshot.uri,
-        path=snapshot.path,
-        comment=snapshot.comment,
-        prefix=prefix,
-        suffix=suffix,
-        snippets=snippets,
-        collection=snapshot.root,
+    return replace(
+        request_at(flight.snapshot, snippets),
         length=flight.length,
         max_tokens=settings.max_tokens,
         alternatives=_ALTERNATIVES if flight.wide else 1,

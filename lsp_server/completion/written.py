@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from engine.api import Completion, FinishReason
+from engine.api import Completion, CompletionRequest, FinishReason, Snippet
 from lsp_server.completion.candidate import Candidate, TokenScore
 from lsp_server.completion.indentation import in_style, style_around
 from lsp_server.completion.snapshot import Snapshot
@@ -15,11 +15,19 @@ _STEP: Final = 14
 _CUT: Final = (FinishReason.MAX_TOKENS, FinishReason.CANCELLED)
 
 
-def near_cursor(snapshot: Snapshot) -> tuple[str, str]:
-    """Return the text before and after the cursor that the engine is sent; a notebook's other cells are part of it."""
+def request_at(snapshot: Snapshot, snippets: Sequence[Snippet]) -> CompletionRequest:
+    """Ask for a line at the cursor; of the text around it, in which a notebook's other cells are, what lies near."""
     above = snapshot.context_above
     start = max(0, len(above) - _SENT) >> _STEP << _STEP
-    return above[start:], snapshot.context_below[:_SENT]
+    return CompletionRequest(
+        document=snapshot.uri,
+        path=snapshot.path,
+        comment=snapshot.comment,
+        prefix=above[start:],
+        suffix=snapshot.context_below[:_SENT],
+        snippets=snippets,
+        collection=snapshot.root,
+    )
 
 
 def as_candidates(completions: Sequence[Completion], snapshot: Snapshot) -> tuple[Candidate, ...]:

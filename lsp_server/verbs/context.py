@@ -5,9 +5,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
-from engine.api import CompletionRequest
-from lsp_server.completion.snapshot import Snapshot
-from lsp_server.completion.written import near_cursor
+from lsp_server.completion.written import request_at
 from lsp_server.inspector import prompt_text
 from lsp_server.token_counter import token_counter
 from lsp_server.verbs.complaints import BadInputError
@@ -37,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
             count_tokens=count_tokens,
         )
     tokens = [count_tokens(snippet.text) for snippet in snippets]
-    prompt = prompt_text(_request(cursor, snippets), arguments.model) if arguments.prompt or arguments.json else None
+    prompt = prompt_text(request_at(cursor, snippets), arguments.model) if arguments.prompt or arguments.json else None
     if arguments.json:
         listed = [asdict(snippet) | {"tokens": count} for snippet, count in zip(snippets, tokens, strict=True)]
         result = {"file": cursor.path, "root": str(place.root), "budget": arguments.budget, "tokens": sum(tokens)}
@@ -47,19 +45,6 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.prompt:
         print(f"\nwhat the model is sent:\n{prompt}" if prompt is not None else _NO_PROMPT)
     return 0
-
-
-def _request(cursor: Snapshot, snippets: Sequence[Snippet]) -> CompletionRequest:
-    """Ask what the server would."""
-    prefix, suffix = near_cursor(cursor)
-    return CompletionRequest(
-        document=cursor.uri,
-        path=cursor.path,
-        comment=cursor.comment,
-        prefix=prefix,
-        suffix=suffix,
-        snippets=snippets,
-    )
 
 
 def _as_text(place: Place, snippets: Sequence[Snippet], count_tokens: Callable[[str], int], budget: int) -> str:
