@@ -16,6 +16,7 @@ from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from threading import Lock
 from typing import Final
 
@@ -32,7 +33,7 @@ the sorted segment's text, positions and followers) and about 40 more while a se
 Ids = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
 
-_MEMO_SIZE = 2048
+_MEMO_SIZE = 256
 """Ranges longer than this have their counts kept: there are few of them and every query meets some."""
 _COUNT_IN_PYTHON = 48
 """Below this many positions a Counter beats numpy's fixed cost."""
@@ -114,13 +115,10 @@ class NgramModel:
     def _counts_by_order(self, context: Sequence[int]) -> list["_Counts"]:
         """Counts for contexts of 1, 2, ... tokens, as far as any of them was seen."""
         longest = context[-MAX_CONTEXT:]
-        walks = [view.ranges(longest) for view in self._views]
+        walks = [view.counts_along(view.ranges(longest)) for view in self._views]
         orders: list[_Counts] = []
-        for depth in range(max((len(walk) for walk in walks), default=0)):
-            found = [
-                view.counts(*walk[depth]) for view, walk in zip(self._views, walks, strict=True) if depth < len(walk)
-            ]
-            found = [counts for counts in found if counts[2]]
+        for at_depth in zip_longest(*walks):
+            found = [counts for counts in at_depth if counts and counts[2]]
             if not found:
                 break  # only masked positions are left, and longer contexts are among them
             orders.append(found[0] if len(found) == 1 else _add(found))
@@ -293,6 +291,14 @@ class _View:
 
     def ranges(self, context: Sequence[int]) -> list[tuple[int, int]]:
         return self._segment.ranges(context)
+
+    def counts_along(self, ranges: Sequence[tuple[int, int]]) -> list[_Counts]:
+        """Count what follows in each of some ranges; one that equals its neighbour is counted once."""
+        counted: list[_Counts] = []
+        for index, (low, high) in enumerate(ranges):
+            is_known = index > 0 and ranges[index - 1] == (low, high)
+            counted.append(counted[-1] if is_known else self.counts(low, high))
+        return counted
 
     def counts(self, low: int, high: int) -> _Counts:
         """Count what follows in a range of sorted positions, masked ones left out."""
