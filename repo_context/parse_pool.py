@@ -19,6 +19,8 @@ IN_PROCESS_BELOW = 50
 MAX_PROCESSES = 8
 BATCH_BYTES = 400_000
 BATCH_FILES = 64
+PIPE_BYTES = 1 << 20
+"""What Linux grants anyone by default."""
 
 _Answer: TypeAlias = tuple["_Worker", bytes]
 """A batch's results as a process sent them."""
@@ -166,7 +168,10 @@ class _Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": path},
+            # It multiplies no matrices, and threads made for that spin for a while.
+            env={**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1"},
+            # A whole answer fits in, so that a process need not wait while this one stores another's.
+            pipesize=PIPE_BYTES if sys.platform == "linux" else -1,
             # An interrupt at the terminal is for the parent, which ends its children.
             start_new_session=True,
         )

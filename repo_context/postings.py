@@ -44,12 +44,12 @@ class Segment:
     ) -> "Segment":
         """Build from parallel arrays in any order."""
         terms, slots, counts = _sorted_postings(terms, slots, counts)
-        firsts = np.flatnonzero(np.diff(terms, prepend=-1))
+        firsts = _firsts(terms)
         return cls(
             terms=terms[firsts].astype(np.int32),
             pointers=np.append(firsts, len(terms)),
-            slots=slots.astype(np.int32),
-            counts=counts.astype(np.uint16),
+            slots=slots.astype(np.int32, copy=False),
+            counts=counts.astype(np.uint16, copy=False),
         )
 
     def term_of_posting(self) -> Ints:
@@ -92,8 +92,10 @@ class Base:
         """Build from one segment of all files; arrays as they are called here."""
         files = np.repeat(np.arange(len(firsts) - 1, dtype=np.int64), np.diff(firsts))
         # Slots ascend within a term, and with them the files: a file's chunks of one term stand side by side.
-        keys = files[segment.slots] << 32 | segment.term_of_posting()
-        places = np.flatnonzero(np.diff(keys, prepend=-1))
+        keys = files[segment.slots]
+        keys <<= 32
+        keys |= segment.term_of_posting()
+        places = _firsts(keys)
         chunks = np.diff(places, append=len(keys))
         keys = keys[places]
         order = np.argsort(keys, kind="stable")
@@ -164,11 +166,11 @@ class Base:
         return cls(**arrays)
 
 
-def postings_of(tables: Sequence[tuple[int, ChunkTable]]) -> tuple[Ints, NDArray[np.int64], Ints]:
+def postings_of(tables: Sequence[tuple[int, ChunkTable]]) -> tuple[Ints, Ints, Ints]:
     """Return terms, slots and counts of the postings of files, each given with the slot of its first chunk."""
     sizes = [len(table) for _, table in tables]
     firsts = np.array([first for first, _ in tables], np.int64)
-    slots = np.repeat(firsts - np.cumsum(sizes) + sizes, sizes) + np.arange(sum(sizes))
+    slots = (np.repeat(firsts - np.cumsum(sizes) + sizes, sizes) + np.arange(sum(sizes))).astype(np.int32)
     lengths = joined([table.sizes() for _, table in tables])
     terms = joined([table.term_ids for _, table in tables])
     return terms, np.repeat(slots, lengths), joined([table.counts for _, table in tables])
@@ -216,14 +218,23 @@ def _sorted_postings(
     if int(terms.max()) >> _TERM_BITS or int(slots.max()) >> _SLOT_BITS or int(counts.max()) >> _COUNT_BITS:
         order = np.lexsort((slots, terms))
         return terms[order], slots[order], counts[order]
-    # All three in one number: sorting plain numbers is an order of magnitude faster than sorting places.
-    keys = terms.astype(np.int64) << (_SLOT_BITS + _COUNT_BITS)
-    keys |= slots.astype(np.int64) << _COUNT_BITS
+    # All three in one number: sorting plain numbers is an order of magnitude faster than sorting places. Here and below
+    # all is done in place: that a large array is made costs as much as that it is filled.
+    keys = terms.astype(np.int64)
+    keys <<= _SLOT_BITS
+    keys |= slots
+    keys <<= _COUNT_BITS
     keys |= counts
-    keys.sort()
-    mask = (1 << _COUNT_BITS) - 1
-    return (
-        keys >> (_SLOT_BITS + _COUNT_BITS),
-        (keys >> _COUNT_BITS) & ((1 << _SLOT_BITS) - 1),
-        keys & mask,
-    )
+    # Stable, because it takes what is sorted already as it is: a chunk's terms ascend.
+    keys.sort(kind="stable")
+    sorted_counts = keys.astype(np.uint16)
+    keys >>= _COUNT_BITS
+    sorted_slots = keys.astype(np.int32)
+    sorted_slots &= (1 << _SLOT_BITS) - 1
+    keys >>= _SLOT_BITS
+    return keys, sorted_slots, sorted_counts
+
+
+def _firsts(values: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+    """Return where sorted values change: the place of the first of each."""
+    return np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]])) if len(values) else np.zeros(0, np.int64)

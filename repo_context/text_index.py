@@ -7,7 +7,7 @@ segments of like size are merged, so that their number stays logarithmic.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -143,31 +143,30 @@ class TextIndex:
 
     def compact(self) -> tuple[Base, list[str]]:
         """Make one base of all that is alive and rest on it; returns it with the paths of its files, in its order."""
-        terms, all_slots, counts = self._postings()
         paths = sorted(self._files)
-        sizes = np.array([self._files[path].chunks for path in paths], np.int64)
-        old_firsts = np.array([self._files[path].first for path in paths], np.int64)
+        files = [self._files[path] for path in paths]
+        sizes = np.array([file.chunks for file in files], np.int64)
         firsts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
+        old_firsts = np.array([file.first for file in files], np.int64)
         kept = np.repeat(old_firsts - firsts[:-1], sizes) + np.arange(int(firsts[-1]))
-        moved = np.full(self._slots.used, -1, np.int64)
-        moved[kept] = np.arange(len(kept))
-        slots = moved[all_slots]
-        alive = slots >= 0
-        segment = Segment.of_postings(terms[alive], slots[alive], counts[alive])
+        # Files that came since the base are put where they belong from the start: moving postings takes far longer.
+        placed = zip(firsts.tolist(), files, strict=False)
+        parts = [*self._moved_base(kept), postings_of([(first, file.table) for first, file in placed if file.table])]
+        segment = Segment.of_postings(*map(joined, zip(*parts, strict=True)))
         lengths, starts, ends = self._slots.lengths[kept], self._slots.starts[kept], self._slots.ends[kept]
         base = Base.build(segment, firsts=firsts, lengths=lengths, starts=starts, ends=ends)
         self._rest_on(base, dict(enumerate(paths)))
         return base, paths
 
-    def _postings(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-        """Return terms, slots and counts of all postings, in no order: what comes in need not be sorted before."""
-        parts: list[tuple[NDArray[Any], ...]] = [
-            (segment.term_of_posting(), segment.slots, segment.counts) for segment in self._segments
-        ]
-        if self._unsettled:
-            parts.append(postings_of(self._unsettled))
-        terms, slots, counts = zip(*parts, strict=True) if parts else ((), (), ())
-        return joined(terms), joined(slots), joined(counts)
+    def _moved_base(self, kept: NDArray[np.int64]) -> Iterator[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]:
+        """Yield terms, slots and counts of the base's postings that are alive; slot `kept[i]` becomes slot i."""
+        if self._base is None:
+            return
+        moved = np.full(self._slots.used, -1, np.int32)
+        moved[kept] = np.arange(len(kept))
+        slots = moved[self._base.slots]
+        alive = slots >= 0
+        yield self._base.segment.term_of_posting()[alive], slots[alive], self._base.counts[alive]
 
     def rest_on(self, base: Base) -> None:
         """Take `base`, a mapped copy of what `compact` returned last, in its place, to free the memory of that."""

@@ -3,10 +3,12 @@ import socket
 from collections import Counter
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from repo_context.errors import RepositoryNotFoundError
 from repo_context.file_record import SkipReason
-from repo_context.scan import ScannedFile, Scanner
+from repo_context.scan import ScannedFile, Scanner, _read_rules, _spec
 from tests.support.files import write_files
 
 
@@ -207,3 +209,26 @@ def test_a_repository_has_the_last_word_over_the_users_own_excludes(tmp_path, mo
         file.write_text(text)
     monkeypatch.setenv("HOME", str(home))
     assert [file.path for file in Scanner(root).scan().files] == ["a.py"]
+
+
+PIECES = st.sampled_from(["a", "b.py", "*", "**", "*.py", "?", "[ab]", "[!a]", "a b", "(b", "$", "\\#", "é"])
+PATTERNS = st.lists(
+    st.tuples(
+        st.sampled_from(["", "!", "/", "!/"]), st.lists(PIECES, min_size=1, max_size=3), st.sampled_from(["", "/"])
+    )
+)
+
+
+@given(
+    patterns=PATTERNS,
+    path=st.lists(st.sampled_from(["a", "b.py", "c.py", "a b", "(b", "$", "#", "é", "x\ny"]), min_size=1, max_size=4),
+    end=st.sampled_from(["", "/"]),
+)
+def test_rules_answer_what_each_pattern_asked_alone_answers(tmp_path_factory, patterns, path, end):
+    lines = [f"{start}{'/'.join(pieces)}{last}" for start, pieces, last in patterns]
+    file = tmp_path_factory.getbasetemp() / "rules"
+    file.write_text("\n".join(lines), encoding="utf-8")
+    asked = "/".join(path) + end
+    spec = _spec(lines)
+    answers = [rules.ignores(asked) for rules in _read_rules(file, "", "")]
+    assert answers == ([spec.check_file(asked).include] if spec else [])
