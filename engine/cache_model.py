@@ -6,7 +6,7 @@ matching tokens the user's own code is almost always right, after none it knows 
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.errors import ModelFolderError
+from engine.line_features import BY_PROBABILITY, FEATURES
 from engine.ngram import MAX_CONTEXT, NgramModel
 
 Floats = npt.NDArray[np.float32]
@@ -43,6 +44,8 @@ class Mixture:
     """[file bucket, collection bucket, 2]: collection, file; used where no network answers."""
     proposed_lines: int = 0
     """How many whole lines of the n-gram models are compared with what is written token by token (`line_choice`)."""
+    line_weights: Mapping[str, float] = field(default_factory=lambda: BY_PROBABILITY)
+    """Weights of the features that lines are compared by (`line_features`)."""
 
     @classmethod
     def default(cls) -> "Mixture":
@@ -62,7 +65,8 @@ class Mixture:
             lines = int(raw.get("proposed_lines", 0))
             if not 0 <= lines <= _MOST_LINES:
                 raise ValueError(f"proposed_lines must lie in 0 to {_MOST_LINES}")
-            return cls(_table(raw["with_network"], 3), _table(raw["alone"], 2), lines)
+            weights = _line_weights(raw.get("line_weights", BY_PROBABILITY))
+            return cls(_table(raw["with_network"], 3), _table(raw["alone"], 2), lines, weights)
         except KeyError as error:
             raise ModelFolderError(f"mixture.json has no {error.args[0]!r}; fit it again") from error
         except (TypeError, ValueError) as error:
@@ -75,6 +79,7 @@ class Mixture:
             "with_network": np.round(self.with_network, 4).tolist(),
             "alone": np.round(self.alone, 4).tolist(),
             "proposed_lines": self.proposed_lines,
+            "line_weights": {name: round(weight, 4) for name, weight in self.line_weights.items()},
         }
 
     def probabilities(self, samples: "MixtureSamples") -> tuple[Floats, Floats]:
@@ -249,6 +254,16 @@ def _table(raw: object, parts: int) -> npt.NDArray[np.float64]:
     table[0, :, -1] = 0.0
     table[0, 0, -1] = float(parts == 2)
     return _normalised(table)
+
+
+def _line_weights(raw: Mapping[str, Any]) -> Mapping[str, float]:
+    unknown = set(raw) - set(FEATURES)
+    if unknown:
+        raise ValueError(f"line_weights has {', '.join(sorted(unknown))}, which this version does not know")
+    weights = {name: float(weight) for name, weight in raw.items()}
+    if not np.isfinite(list(weights.values())).all():
+        raise ValueError("line_weights must be finite")
+    return weights
 
 
 def _normalised(table: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -19,11 +19,11 @@ from engine.cache_model import CacheModel
 from engine.decoding.draft import AcceptanceRates, Drafter
 from engine.decoding.generate import MOST_CHECKED_AT_ONCE, KeptTokens, prefill_slices
 from engine.decoding.healing import Healing, Rewriting
-from engine.decoding.line_choice import LineChoice
+from engine.decoding.line_choice import JudgedLine, LineChoice
 from engine.decoding.predictor import NetworkReading, Predictor
 from engine.decoding.prefix_cache import PrefixCache
 from engine.decoding.sampling import with_temperature
-from engine.decoding.steps import write
+from engine.decoding.steps import Step, write
 from engine.decoding.stopping import stop_for
 from engine.instruct import answer
 from engine.model_folder import ServedModel
@@ -130,6 +130,20 @@ class Completer:
             if completion.finish_reason is FinishReason.CANCELLED:
                 return
 
+    def judged_lines(self, request: CompletionRequest) -> list[JudgedLine]:
+        """Return the lines that a request chooses among, with their features; none where it has no choice.
+
+        What is written token by token comes first. `midfill train mixture` learns from these.
+        """
+        if not self._chooses_lines(request, rank=0):
+            return []
+        cursor = self._cursor(request)
+        with self._kept(request, cursor) as kept:
+            predictor = self._predictor(request, cursor, kept)
+            choice = self._line_choice(predictor, cursor)
+            written = list(self._token_by_token(predictor, request, cursor, 0, lambda: False))
+            return list(choice.judge(choice.lines(written)))
+
     def prepare(self, request: CompletionRequest, cancelled: Callable[[], bool]) -> Iterator[None]:
         """Read the prompt of a request that is likely to come, a slice at a time; nothing is written."""
         if self._source is Source.CACHE or request.instruction is not None:
@@ -156,18 +170,7 @@ class Completer:
             predictor = self._predictor(request, cursor, kept)
             built = time.perf_counter()
             waited = 0.0
-            steps = write(
-                predictor,
-                rewriting=Rewriting(cursor.removed, self._healing, self._model.tokenizer, self._end_ids),
-                stop=stop_for(
-                    request.length, prefix=cursor.prefix, suffix=cursor.suffix, blank_lines=request.blank_lines
-                ),
-                choose=with_temperature(request.temperature, seed=request.seed + rank),
-                end_ids=self._end_ids,
-                max_tokens=cursor.max_tokens,
-                cancelled=cancelled,
-                rank=rank if request.temperature <= 0 else 0,
-            )
+            steps = self._token_by_token(predictor, request, cursor, rank, cancelled)
             if self._chooses_lines(request, rank):
                 steps = self._line_choice(predictor, cursor).choose(steps, cancelled)
             for step in steps:
@@ -193,6 +196,25 @@ class Completer:
             timings=_milliseconds(prompt=built - began, prefill=predictor.prefill_seconds, decode=decode),
         )
 
+    def _token_by_token(
+        self,
+        predictor: Predictor,
+        request: CompletionRequest,
+        cursor: "_Cursor",
+        rank: int,
+        cancelled: Callable[[], bool],
+    ) -> Iterator[Step]:
+        return write(
+            predictor,
+            rewriting=Rewriting(cursor.removed, self._healing, self._model.tokenizer, self._end_ids),
+            stop=stop_for(request.length, prefix=cursor.prefix, suffix=cursor.suffix, blank_lines=request.blank_lines),
+            choose=with_temperature(request.temperature, seed=request.seed + rank),
+            end_ids=self._end_ids,
+            max_tokens=cursor.max_tokens,
+            cancelled=cancelled,
+            rank=rank if request.temperature <= 0 else 0,
+        )
+
     def _chooses_lines(self, request: CompletionRequest, rank: int) -> bool:
         lines = self._model.mixture.proposed_lines > 0 and self._source is not Source.NETWORK
         same_tokens = self._source is Source.CACHE or not self._reads_to_the_cursor
@@ -204,7 +226,9 @@ class Completer:
             width=self._model.mixture.proposed_lines,
             room=cursor.reserve,
             removed=cursor.removed,
+            prefix=cursor.prefix,
             suffix=cursor.suffix,
+            weights=self._model.mixture.line_weights,
             healing=self._healing,
             tokenizer=self._model.tokenizer,
             end_ids=self._end_ids,

@@ -121,7 +121,7 @@ def _mixture(arguments: argparse.Namespace) -> int:
     print(
         f"read {report.mode.value}; bits per token on {report.tokens:,} tokens: network {report.network:.3f}, ", end=""
     )
-    print(f"n-gram cache {report.cache:.3f}, both {report.both:.3f}")
+    print(f"n-gram cache {report.cache:.3f}, both {report.both:.3f}; lines compared in {report.comparisons:,} holes")
     return 0
 
 

@@ -1,13 +1,13 @@
-"""Chooses among whole lines, by how likely each is as a whole and how well it leads on to the text behind the cursor.
+"""Chooses among whole lines, by how likely each is as a whole and how well it fits the text around the cursor.
 
 Token by token the likeliest token wins, not the likeliest line, and a model that reads left to right knows nothing of
 what stands behind the cursor. By Bayes' rule a line is worth p(line | before) * p(behind | before, line): the n-gram
-models propose the likeliest lines (beam search, exact for lines within its width), and the same mixture that writes
-judges each of them together with the first tokens behind it.
+models propose the likeliest lines (beam search, exact for lines within its width), the same mixture that writes judges
+each of them together with the first tokens behind it, and the features of `line_features` have their say.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -19,19 +19,19 @@ from engine.decoding.predictor import Predictor
 from engine.decoding.sampling import restrict
 from engine.decoding.steps import Step
 from engine.decoding.stopping import LineStop
+from engine.line_features import BEHIND, LOG_PROBABILITY, Surroundings, score
 from engine.tokenizer import Tokenizer
 
 _SURE: Final = math.log(0.5)
 """No other line can be likelier than one of this log-probability; only what stands behind could speak for it."""
-_MARGIN: Final = 2.0
-"""A line, or a beginning of as many tokens, that is e^2 times less likely than the best by the n-gram models is out."""
+_MARGIN: Final = 3.0
+"""A line, or a beginning of as many tokens, that is e^3 times less likely than the best by the n-gram models is out."""
 _FAINT: Final = 1e-3
 """A token so many times less likely than the best begins no proposed line: it would fall below the margin."""
 _LONGEST: Final = 40
 """Tokens of a proposed line."""
-_TOKENS_BEHIND: Final = 3
+_TOKENS_BEHIND: Final = 6
 """Tokens behind the line that judge it; the open file's statistics know those further on, whatever the line."""
-_WEIGHT_BEHIND: Final = 0.5
 _CHARACTERS_BEHIND: Final = 200
 _LEAST: Final = 1e-12
 """Probability of what no model has ever seen."""
@@ -47,6 +47,14 @@ class _Open:
     text: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class JudgedLine:
+    """A line and what speaks for it."""
+
+    text: str
+    features: Mapping[str, float]
+
+
 class LineChoice:
     """The lines that one cursor could get."""
 
@@ -57,7 +65,9 @@ class LineChoice:
         width: int,
         room: int,
         removed: str,
+        prefix: str,
         suffix: str,
+        weights: Mapping[str, float],
         healing: Healing,
         tokenizer: Tokenizer,
         end_ids: Sequence[int],
@@ -69,7 +79,9 @@ class LineChoice:
             width: how many lines are proposed.
             room: most tokens that can be read behind the prompt.
             removed: what healing took back.
+            prefix: the text before the cursor.
             suffix: the text behind the cursor.
+            weights: of the features (`line_features`).
             healing: knows which tokens write `removed`.
             tokenizer: of the model.
             end_ids: the end marks.
@@ -78,6 +90,9 @@ class LineChoice:
         self._width = width
         self._room = room
         self._removed = removed
+        self._prefix = prefix
+        self._suffix = suffix
+        self._weights = weights
         self._behind = "\n" + suffix[:_CHARACTERS_BEHIND].partition("\n")[2]
         self._healing = healing
         self._tokenizer = tokenizer
@@ -93,33 +108,40 @@ class LineChoice:
             written.append(step)
             yield Step()
         text = "".join(step.text for step in written)
-        is_sure = sum(step.log_probability or 0.0 for step in written) > _SURE
-        if is_sure or written[-1].finish_reason is not FinishReason.LINE_END:
-            yield from written
-            return
         scores = {}
-        lines = dict.fromkeys([text, *self._proposals()])
-        for line in lines if len(lines) > 1 else ():
+        for judged in self.judge(self.lines(written)):
+            scores[judged.text] = score(judged.features, self._weights)
             yield Step()
             if cancelled():
                 yield from (*written[:-1], replace(written[-1], finish_reason=FinishReason.CANCELLED))
                 return
-            scores[line] = self._score(line)
         best = max(scores, key=scores.__getitem__, default=text)
         yield from written if best == text else self._spelled(best)
 
-    def _score(self, line: str) -> float:
-        """Return the log-probability of a line and its end, and in part of what stands behind it."""
-        end = len(self._tokenizer.encode(f"{self._removed}{line}\n"))
-        if end > self._room:
-            return -math.inf
+    def lines(self, written: Sequence[Step]) -> list[str]:
+        """Return what was written and the lines to compare it with, or nothing where no comparison is due."""
+        is_sure = sum(step.log_probability or 0.0 for step in written) > _SURE
+        if is_sure or written[-1].finish_reason is not FinishReason.LINE_END:
+            return []
+        lines = dict.fromkeys(["".join(step.text for step in written), *self._proposals()])
+        return list(lines) if len(lines) > 1 else []
+
+    def judge(self, lines: Iterable[str]) -> Iterator["JudgedLine"]:
+        """Yield lines with their features, but for those that are too long to be read."""
+        surroundings = Surroundings(self._prefix, self._suffix)
+        for line in lines:
+            end = len(self._tokenizer.encode(f"{self._removed}{line}\n"))
+            if end <= self._room:
+                yield JudgedLine(line, surroundings.features(line) | self._log_probabilities(line, end))
+
+    def _log_probabilities(self, line: str, end: int) -> dict[str, float]:
         tokens = self._tokenizer.encode(self._removed + line + self._behind)
         tokens = tokens[: min(end + _TOKENS_BEHIND, self._room)]
         scores = [
             math.log(max(float(probabilities[token]), _LEAST))
             for token, probabilities in zip(tokens, self._predictor.along(tokens), strict=True)
         ]
-        return sum(scores[:end]) + _WEIGHT_BEHIND * sum(scores[end:])
+        return {LOG_PROBABILITY: sum(scores[:end]), BEHIND: sum(scores[end:])}
 
     def _proposals(self) -> list[str]:
         """Return the likeliest lines by the n-gram models, best first.

@@ -1,6 +1,7 @@
 """Fills holes as serving does: with the n-gram statistics of the repository and its snippets, greedily."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from engine.api import Completion, CompletionRequest, Snippet
 from engine.completer import Completer
@@ -8,6 +9,14 @@ from engine.model_folder import ServedModel
 from engine.ngram import NgramCollection
 from train.data.document import SourceDocument
 from train.evaluate.repository_holes import RepositoryHole
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskedHole:
+    """A hole and the snippets that a completion of it gets."""
+
+    hole: RepositoryHole
+    snippets: Sequence[Snippet]
 
 
 def count_ngrams(documents: Iterable[SourceDocument], model: ServedModel) -> NgramCollection:
@@ -20,7 +29,14 @@ def count_ngrams(documents: Iterable[SourceDocument], model: ServedModel) -> Ngr
 
 def complete_hole(completer: Completer, hole: RepositoryHole, snippets: Sequence[Snippet]) -> Completion:
     """Return what `completer` writes into a hole, whatever collection it finds being the hole's own."""
-    request = CompletionRequest(
+    *_, completion = completer.complete(request_for(hole, snippets))
+    assert isinstance(completion, Completion)
+    return completion
+
+
+def request_for(hole: RepositoryHole, snippets: Sequence[Snippet]) -> CompletionRequest:
+    """Return what a language server would ask in a hole."""
+    return CompletionRequest(
         document=f"{hole.path}:{len(hole.prefix)}",  # laid out anew, whatever hole came before
         path=hole.path,
         comment=hole.comment,
@@ -29,6 +45,3 @@ def complete_hole(completer: Completer, hole: RepositoryHole, snippets: Sequence
         snippets=snippets,
         collection="repository",
     )
-    *_, completion = completer.complete(request)
-    assert isinstance(completion, Completion)
-    return completion

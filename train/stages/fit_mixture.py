@@ -1,4 +1,4 @@
-"""Fits how a finished network is mixed with the n-gram models, on repositories it was not trained on."""
+"""Fits how a finished network is read and mixed, and how whole lines are chosen, on repositories it has not seen."""
 
 import tempfile
 from bisect import bisect_right
@@ -13,6 +13,7 @@ import torch
 
 from engine.api import Snippet
 from engine.cache_model import CacheModel, Mixture, MixtureSamples, fit_mixture
+from engine.completer import Completer
 from engine.model_folder import ServedModel, read, write_reading
 from engine.ngram import NgramCollection, NgramModel
 from engine.prompt import PromptMode, PromptParts, build, end_ids
@@ -22,13 +23,14 @@ from train.data.cut_holes import Hole
 from train.data.repository_snippets import RepositorySnippets
 from train.data.tally import Tally
 from train.errors import CorpusError
-from train.evaluate.completed_holes import count_ngrams
+from train.evaluate.completed_holes import AskedHole, count_ngrams
 from train.evaluate.repository_holes import HoleKind, RepositoryHole, draw_holes
+from train.stages.fit_lines import Comparison, compare_lines, fit_line_weights
 
 _LONGEST_TRUTH = 48
 """Tokens; a longer line's end says nothing new."""
-_PROPOSED_LINES = 6
-"""Four give 0.2 points of exact match less, nine 0.2 more (550 holes in trio)."""
+_PROPOSED_LINES = 8
+"""Six give 0.3 points of exact match less, twelve 0.1 more (960 holes in trio, hypothesis and mitmproxy)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +42,24 @@ class MixtureReport:
     network: float
     cache: float
     both: float
+    comparisons: int
+    """Holes where the true line was among several; the choice among lines was fitted to them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskedRepository:
+    """Holes of one repository, and its n-gram statistics."""
+
+    collection: NgramCollection
+    holes: Sequence[AskedHole]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refitted:
+    """What a fit brought."""
+
+    model: ServedModel
+    report: MixtureReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +89,8 @@ def fit(folder: Path, repositories: Sequence[Path], *, holes: int, seed: int) ->
     """Measure on holes how a network is best read and mixed; write `prompt.json` and `mixture.json`.
 
     The network is read in each `PromptMode`, behind the snippets that serving would send, and the mode in which it
-    predicts best is kept: a network that has seen few tokens has not learned to look back over the suffix.
+    predicts best is kept: a network that has seen few tokens has not learned to look back over the suffix. Then the
+    choice among whole lines is fitted to the lines that the new mixture proposes.
 
     Args:
         folder: a model folder; its mode and its mixture are replaced.
@@ -82,7 +103,19 @@ def fit(folder: Path, repositories: Sequence[Path], *, holes: int, seed: int) ->
         ModelFolderError: the model cannot be read or written.
     """
     model = read(folder)
-    recorded = [token for repository in repositories for token in _record(model, repository, holes=holes, seed=seed)]
+    asked = [_ask(model, repository, holes=holes, seed=seed) for repository in repositories]
+    refitted = refit(model, asked)
+    write_reading(folder, prompt_settings=refitted.model.prompt_settings, mixture=refitted.model.mixture)
+    return refitted.report
+
+
+def refit(model: ServedModel, asked: Sequence[AskedRepository]) -> Refitted:
+    """Return a model as it is best read and mixed in some holes, and its report; nothing is written.
+
+    Raises:
+        CorpusError: there are no holes.
+    """
+    recorded = [token for repository in asked for token in _record(model, repository)]
     if not recorded:
         raise CorpusError("no holes could be cut: give repositories with Python source")
     by_mode = {mode: _samples(recorded, mode) for mode in PromptMode}
@@ -90,8 +123,15 @@ def fit(folder: Path, repositories: Sequence[Path], *, holes: int, seed: int) ->
     # A network that reads the suffix has taken it into account, and its lines need no comparison.
     lines = _PROPOSED_LINES if best is PromptMode.LEFT_TO_RIGHT else 0
     mixture = replace(fit_mixture(by_mode[best]), proposed_lines=lines)
-    write_reading(folder, prompt_settings=replace(model.prompt_settings, mode=best), mixture=mixture)
-    return _report(by_mode[best], mixture, best)
+    mixed = replace(model, prompt_settings=replace(model.prompt_settings, mode=best), mixture=mixture)
+    comparisons = [comparison for repository in asked for comparison in _compare(mixed, repository)]
+    weighed = replace(mixture, line_weights=fit_line_weights(comparisons))
+    report = _report(by_mode[best], mixture, best, len(comparisons))
+    return Refitted(model=replace(mixed, mixture=weighed), report=report)
+
+
+def _compare(model: ServedModel, asked: AskedRepository) -> Iterator[Comparison]:
+    return compare_lines(Completer(model, find_collection=lambda _: asked.collection), asked.holes)
 
 
 def _samples(recorded: Sequence[_Recorded], mode: PromptMode) -> MixtureSamples:
@@ -104,10 +144,10 @@ def _samples(recorded: Sequence[_Recorded], mode: PromptMode) -> MixtureSamples:
     )
 
 
-def _record(model: ServedModel, repository: Path, *, holes: int, seed: int) -> Iterator[_Recorded]:
+def _ask(model: ServedModel, repository: Path, *, holes: int, seed: int) -> AskedRepository:
     documents = {document.path: document for document in collect([repository], ["python"], Tally())}
-    collection = count_ngrams(documents.values(), model)
     settings = model.prompt_settings
+    asked = []
     with (
         tempfile.TemporaryDirectory(prefix="midfill-mixture-") as trees,
         RepositorySnippets(
@@ -120,7 +160,13 @@ def _record(model: ServedModel, repository: Path, *, holes: int, seed: int) -> I
         for kind in HoleKind:
             for hole in draw_holes(list(documents.values()), kind, holes, seed):
                 place = Hole(start=len(hole.prefix), end=len(hole.prefix) + len(hole.truth))
-                yield from _record_hole(model, collection, hole, find_snippets(documents[hole.path], place))
+                asked.append(AskedHole(hole=hole, snippets=find_snippets(documents[hole.path], place)))
+    return AskedRepository(collection=count_ngrams(documents.values(), model), holes=asked)
+
+
+def _record(model: ServedModel, asked: AskedRepository) -> Iterator[_Recorded]:
+    for hole in asked.holes:
+        yield from _record_hole(model, asked.collection, hole.hole, hole.snippets)
 
 
 def _record_hole(
@@ -187,7 +233,7 @@ def _network_probabilities(
     return [float(value) for value in chosen / (1 - ending).clamp_min(1e-6)]
 
 
-def _report(samples: MixtureSamples, mixture: Mixture, mode: PromptMode) -> MixtureReport:
+def _report(samples: MixtureSamples, mixture: Mixture, mode: PromptMode, comparisons: int) -> MixtureReport:
     both, alone = mixture.probabilities(samples)
     return MixtureReport(
         mode=mode,
@@ -195,6 +241,7 @@ def _report(samples: MixtureSamples, mixture: Mixture, mode: PromptMode) -> Mixt
         network=_bits(samples.network),
         cache=_bits(alone),
         both=_bits(both),
+        comparisons=comparisons,
     )
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from engine.cache_model import CacheModel, Mixture, MixtureSamples, fit_mixture
 from engine.errors import ModelFolderError
+from engine.line_features import BY_PROBABILITY
 from engine.ngram import NgramModel
 
 FILE = NgramModel.of_documents([[1, 2, 3, 1, 2, 3]], 10)
@@ -56,6 +57,17 @@ def test_weights_survive_json():
     assert (mixture.with_network[0, :, 2] == 0).all()
 
 
+def test_a_mixture_keeps_the_weights_of_lines():
+    weights = {"log_probability": 0.75, "open_brackets": -1.5}
+    assert Mixture.from_json(replace(Mixture.default(), line_weights=weights).to_json()).line_weights == weights
+
+
+def test_a_mixture_without_weights_of_lines_compares_them_by_probability():
+    raw = Mixture.default().to_json()
+    del raw["line_weights"]
+    assert Mixture.from_json(raw).line_weights == BY_PROBABILITY
+
+
 def broken(**changes):
     return Mixture.default().to_json() | changes
 
@@ -74,6 +86,10 @@ def broken(**changes):
         broken(proposed_lines=-1),
         broken(proposed_lines=1000),
         broken(proposed_lines="many"),
+        broken(line_weights=[1.0]),
+        broken(line_weights={"log_probability": "much"}),
+        broken(line_weights={"log_probability": float("nan")}),
+        broken(line_weights={"beauty": 1.0}),
     ],
 )
 def test_a_broken_mixture_is_one_clear_error(raw):

@@ -13,6 +13,7 @@ from engine.completer import Completer, Source
 from engine.decoding.healing import Healing
 from engine.decoding.line_choice import LineChoice
 from engine.decoding.predictor import Predictor
+from engine.line_features import BY_PROBABILITY, score
 from engine.ngram import NgramCollection, NgramModel
 from engine.prompt import PromptMode
 from tests.support.tiny_model import CORPUS, write_tiny_model
@@ -58,6 +59,28 @@ def test_every_proposal_begins_with_what_was_typed(model, typed):
     prefix = f"import file\nfile.open()\n{typed}"
     text = complete(completer(model, HANDLES), request(prefix, "\nfile.flush()\n")).text
     assert f"{typed}{text}" == "file.write()"
+
+
+@pytest.mark.parametrize(("weight", "line"), [(-100.0, "file.read()"), (100.0, "file.close()")])
+def test_the_weights_of_the_features_choose(model, weight, line):
+    weighed = replace(
+        model, mixture=replace(model.mixture, line_weights=BY_PROBABILITY | {"repeats_next_line": weight})
+    )
+    assert complete(completer(weighed, HANDLES), request("import file\nfile.open()\n", "\nfile.close()\n")).text == line
+
+
+@pytest.mark.parametrize("source", [Source.CACHE, Source.BOTH])
+def test_the_judged_lines_are_those_that_completing_chooses_among(model, source):
+    asked = request("import file\nfile.open()\n", "\nfile.flush()\n")
+    judged = completer(model, HANDLES, source).judged_lines(asked)
+    best = max(judged, key=lambda line: score(line.features, model.mixture.line_weights))
+    assert complete(completer(model, HANDLES, source), asked).text == best.text
+    assert len(judged) > 1
+
+
+def test_a_request_without_a_choice_has_no_judged_lines(model):
+    one_by_one = replace(model, mixture=replace(model.mixture, proposed_lines=0))
+    assert completer(one_by_one, HANDLES).judged_lines(request("import file\nfile.open()\n", "\n")) == []
 
 
 def test_no_blank_line_takes_the_place_of_one_with_text(model):
@@ -123,7 +146,9 @@ def test_the_first_proposal_is_the_likeliest_line(model, cursor):
         width=6,
         room=64,
         removed=healed.removed,
+        prefix=CORPUS[:cursor],
         suffix="",
+        weights=BY_PROBABILITY,
         healing=healing,
         tokenizer=model.tokenizer,
         end_ids=(),
