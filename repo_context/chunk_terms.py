@@ -56,7 +56,7 @@ class TermCounter:
 
     def count(self, files: Sequence[tuple[Sequence[str], Sequence[LineRange]]]) -> Iterator[ChunkTable]:
         """Yield one table a file; a file is its lines and the ranges of them that are its chunks."""
-        pointers, term_ids, counts = self._count_chunks(
+        pointers, term_ids, counts = self.count_chunks(
             ["\n".join(lines[start:end]) for lines, ranges in files for start, end in ranges]
         )
         first = 0
@@ -73,7 +73,7 @@ class TermCounter:
             )
             first = last
 
-    def _count_chunks(self, chunks: Sequence[str]) -> tuple[Ints, Ints, Ints]:
+    def count_chunks(self, chunks: Sequence[str]) -> tuple[Ints, Ints, Ints]:
         """Return the postings of chunks: pointers, terms, counts."""
         numbers = self._words.numbers(chunks)
         terms, repeats = self._words.expand(numbers)

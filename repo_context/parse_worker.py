@@ -10,11 +10,13 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
 from repo_context.chunk_terms import ChunkTable, Ints, TermCounter
+from repo_context.compiled_terms import term_counter
 from repo_context.file_record import (
     FileRecord,
     Job,
@@ -37,18 +39,25 @@ def main() -> None:
     # What is made here goes out at once and holds no cycles; collecting costs and frees nothing.
     gc.disable()
     send(results, READY)
-    counter = TermCounter({})
+    counter: TermCounter | None = None
     terms_sent = names_sent = 0
     while (batch := receive(sys.stdin.buffer)) is not None:
+        # Not earlier: the library may just be being compiled.
+        counter = counter or term_counter(Path(sys.argv[1]))
         jobs = [Job(*fields) for fields in marshal.loads(batch)]  # noqa: S302 -- from our own parent
         results_of_batch = record_files(jobs, counter)
         # Terms and names go out once a process; after that both sides know them by their number.
-        new_terms = list(islice(counter.vocabulary, terms_sent, None))
-        new_names = list(islice(counter.names, names_sent, None))
+        new_terms = _after(counter.vocabulary, terms_sent)
+        new_names = _after(counter.names, names_sent)
         terms_sent += len(new_terms)
         names_sent += len(new_names)
         answers, arrays = list(map(_to_wire, results_of_batch)), _arrays_to_wire(results_of_batch)
         send(results, marshal.dumps((new_terms, new_names, answers, arrays)))
+
+
+def _after(words: dict[str, int], count: int) -> list[str]:
+    """Return what came after the first `count`, without a walk over those."""
+    return list(islice(reversed(words), len(words) - count))[::-1]
 
 
 class AnswerReader:

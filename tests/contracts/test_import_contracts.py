@@ -27,6 +27,7 @@ BREACHES = {
     "lsp_server/breach.py": "import torch",
     "lsp_server/completion/breach.py": "import lsprotocol.types",
     "engine/model/breach.py": "import engine.prompt",
+    "engine/compiled_code.py": "import engine.paths",
 }
 
 
