@@ -33,8 +33,8 @@ the sorted segment's text, positions and followers) and about 40 more while a se
 Ids = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
 
-_MEMO_SIZE = 256
-"""Ranges longer than this have their counts kept: there are few of them and every query meets some."""
+_MEMO_ENTRIES = 8192
+"""Ranges whose counts are kept: the queries of one line meet the same ones again and again."""
 _COUNT_IN_PYTHON = 48
 """Below this many positions a Counter beats numpy's fixed cost."""
 _VIEWS_KEPT = 4
@@ -302,10 +302,12 @@ class _View:
 
     def counts(self, low: int, high: int) -> _Counts:
         """Count what follows in a range of sorted positions, masked ones left out."""
-        if high - low <= _MEMO_SIZE:
+        if high - low <= _COUNT_IN_PYTHON:
             return _count(self._followers(low, high))
         counts = self._memo.get((low, high))
         if counts is None:
+            if len(self._memo) >= _MEMO_ENTRIES:
+                self._memo.clear()
             counts = self._memo[low, high] = _count(self._followers(low, high))
         return counts
 

@@ -32,7 +32,7 @@ _LONGEST: Final = 40
 """Tokens of a proposed line."""
 _TOKENS_BEHIND: Final = 6
 """Tokens behind the line that judge it; the open file's statistics know those further on, whatever the line."""
-_CHARACTERS_BEHIND: Final = 200
+_CHARACTERS_BEHIND: Final = 80
 _LEAST: Final = 1e-12
 """Probability of what no model has ever seen."""
 

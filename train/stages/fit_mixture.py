@@ -120,13 +120,19 @@ def refit(model: ServedModel, asked: Sequence[AskedRepository]) -> Refitted:
         raise CorpusError("no holes could be cut: give repositories with Python source")
     by_mode = {mode: _samples(recorded, mode) for mode in PromptMode}
     best = min(PromptMode, key=lambda mode: _bits(by_mode[mode].network))
-    # A network that reads the suffix has taken it into account, and its lines need no comparison.
-    lines = _PROPOSED_LINES if best is PromptMode.LEFT_TO_RIGHT else 0
-    mixture = replace(fit_mixture(by_mode[best]), proposed_lines=lines)
-    mixed = replace(model, prompt_settings=replace(model.prompt_settings, mode=best), mixture=mixture)
+    return _refit_in(best, model, by_mode[best], asked)
+
+
+def _refit_in(
+    mode: PromptMode, model: ServedModel, samples: MixtureSamples, asked: Sequence[AskedRepository]
+) -> Refitted:
+    # Lines can be compared only where network and n-gram models read the same tokens.
+    lines = _PROPOSED_LINES if mode.ends_between_tokens else 0
+    mixture = replace(fit_mixture(samples), proposed_lines=lines)
+    mixed = replace(model, prompt_settings=replace(model.prompt_settings, mode=mode), mixture=mixture)
     comparisons = [comparison for repository in asked for comparison in _compare(mixed, repository)]
     weighed = replace(mixture, line_weights=fit_line_weights(comparisons))
-    report = _report(by_mode[best], mixture, best, len(comparisons))
+    report = _report(samples, mixture, mode, len(comparisons))
     return Refitted(model=replace(mixed, mixture=weighed), report=report)
 
 

@@ -98,7 +98,8 @@ def test_probabilities_equal_the_reference_on_source_code():
 
 
 def test_long_ranges_are_counted_once_and_right(monkeypatch):
-    monkeypatch.setattr(ngram, "_MEMO_SIZE", 4)
+    monkeypatch.setattr(ngram, "_COUNT_IN_PYTHON", 4)
+    monkeypatch.setattr(ngram, "_MEMO_ENTRIES", 8)
     documents = random_documents(6, documents=4, length=300, vocabulary_size=9)
     collection = NgramCollection(9)
     collection.learn(documents)

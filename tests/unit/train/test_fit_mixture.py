@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 
 from engine.cache_model import Mixture
+from engine.line_features import BY_PROBABILITY
 from engine.model_folder import read
 from engine.prompt import PromptMode
 from tests.support.tiny_model import write_tiny_model
 from train.cli import main
 from train.errors import CorpusError
-from train.stages.fit_mixture import fit
+from train.stages.fit_mixture import _ask, _record, _refit_in, _samples, fit
 
 
 def _repository(folder: Path) -> Path:
@@ -27,10 +28,19 @@ def test_a_fitted_mixture_is_written_and_trusts_the_better_part(tmp_path: Path) 
     assert report.tokens > 50
     assert report.cache < report.network, "a network with random weights knows nothing"
     assert report.both < report.cache + 0.3, "a few hundred tokens do not move the built-in weights all the way"
-    reads_left_to_right = read(folder).prompt_settings.mode is PromptMode.LEFT_TO_RIGHT
-    assert (read(folder).mixture.proposed_lines > 0) == reads_left_to_right
+    assert (read(folder).mixture.proposed_lines > 0) == read(folder).prompt_settings.mode.ends_between_tokens
     shift = read(folder).mixture.with_network[..., 0] - Mixture.default().with_network[..., 0]
     assert shift.min() < -0.1, "weight moved away from the network"
+
+
+@pytest.mark.parametrize("mode", PromptMode)
+def test_lines_are_weighed_where_network_and_ngrams_read_the_same_tokens(tmp_path: Path, mode: PromptMode) -> None:
+    model = read(write_tiny_model(tmp_path / "model"))
+    asked = _ask(model, _repository(tmp_path / "repository"), holes=8, seed=1)
+    samples = _samples(list(_record(model, asked)), mode)
+    fitted = _refit_in(mode, model, samples, [asked])
+    assert (fitted.report.comparisons > 0) == mode.ends_between_tokens
+    assert (fitted.model.mixture.line_weights != BY_PROBABILITY) == mode.ends_between_tokens
 
 
 def test_the_command_prints_bits_per_token(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
