@@ -6,7 +6,7 @@ matching tokens the user's own code is almost always right, after none it knows 
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ _BUCKET_STARTS: Final = (0, 1, 2, 3, 4, 6, 9, 15)
 """Longest matches, in tokens, that open a bucket of weights; one more bucket in front means that there is no model."""
 _BUCKETS: Final = len(_BUCKET_STARTS) + 1
 _PRIOR_SAMPLES: Final = 20.0
-"""How many samples the built-in weights count for in a fit."""
+"""How many samples the weights to start from count for in a fit."""
 _EM_ROUNDS: Final = 40
 _MOST_LINES: Final = 32
 
@@ -195,15 +195,14 @@ class MixtureSamples:
     """[N]."""
 
 
-def fit_mixture(samples: MixtureSamples) -> Mixture:
+def fit_mixture(samples: MixtureSamples, prior: Mixture) -> Mixture:
     """Fit the weights to recorded tokens by expectation maximisation (Jelinek & Mercer 1980).
 
-    Buckets with few samples stay near the built-in weights. Cells without a collection are fitted from all samples, as
+    Buckets with few samples stay near those of `prior`. Cells without a collection are fitted from all samples, as
     if none of them had one.
     """
-    start = Mixture.default()
     parts = np.stack([samples.network, samples.collection, samples.file], axis=1).astype(np.float64)
-    with_network, alone = start.with_network.copy(), start.alone.copy()
+    with_network, alone = prior.with_network.copy(), prior.alone.copy()
     file_buckets = _buckets(samples.file_match)
     for buckets, present in ((_buckets(samples.collection_match), 1.0), (np.zeros_like(file_buckets), 0.0)):
         seen = parts * [1.0, present, 1.0]
@@ -212,7 +211,7 @@ def fit_mixture(samples: MixtureSamples) -> Mixture:
             key = int(cell[0]), int(cell[1])
             with_network[key] = _fit_weights(rows, with_network[key])
             alone[key] = _fit_weights(rows[:, 1:], alone[key])
-    return Mixture(_frozen(with_network), _frozen(alone))
+    return replace(prior, with_network=_frozen(with_network), alone=_frozen(alone))
 
 
 def _fit_weights(rows: npt.NDArray[np.float64], prior: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

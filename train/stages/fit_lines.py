@@ -4,7 +4,7 @@ A conditional logit (McFadden 1974): the line that stood there should score abov
 The log-likelihood is concave, so a few Newton steps find its only maximum.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from engine.completer import Completer
 from engine.decoding.line_choice import JudgedLine
-from engine.line_features import BY_PROBABILITY, FEATURES
+from engine.line_features import FEATURES
 from train.evaluate.completed_holes import AskedHole, request_for
 from train.evaluate.repository_holes import is_exact
 
@@ -43,11 +43,11 @@ def compare_lines(completer: Completer, asked: Sequence[AskedHole]) -> Iterator[
             yield Comparison(np.array([_row(line) for line in judged]), are_right.index(True))
 
 
-def fit_line_weights(comparisons: Sequence[Comparison]) -> dict[str, float]:
-    """Return the weight of each feature; with few comparisons they stay near those of a model that brings none."""
-    start = np.array([BY_PROBABILITY.get(name, 0.0) for name in FEATURES])
+def fit_line_weights(comparisons: Sequence[Comparison], prior: Mapping[str, float]) -> Mapping[str, float]:
+    """Return the weight of each feature; with few comparisons they stay near those of `prior`."""
+    start = np.array([prior.get(name, 0.0) for name in FEATURES])
     if not comparisons:
-        return dict(BY_PROBABILITY)
+        return prior
     # Features of all sizes share one ridge, so each is measured by its spread.
     spread = np.concatenate([comparison.features for comparison in comparisons]).std(axis=0)
     spread[spread == 0] = 1.0

@@ -104,35 +104,37 @@ def fit(folder: Path, repositories: Sequence[Path], *, holes: int, seed: int) ->
     """
     model = read(folder)
     asked = [_ask(model, repository, holes=holes, seed=seed) for repository in repositories]
-    refitted = refit(model, asked)
+    refitted = refit(model, asked, tuple(PromptMode), prior=Mixture.default())
     write_reading(folder, prompt_settings=refitted.model.prompt_settings, mixture=refitted.model.mixture)
     return refitted.report
 
 
-def refit(model: ServedModel, asked: Sequence[AskedRepository]) -> Refitted:
+def refit(
+    model: ServedModel, asked: Sequence[AskedRepository], modes: Sequence[PromptMode], *, prior: Mixture
+) -> Refitted:
     """Return a model as it is best read and mixed in some holes, and its report; nothing is written.
+
+    Args:
+        model: stays as it is.
+        asked: the holes.
+        modes: the model is read in the one of these in which its network predicts best.
+        prior: what few samples leave as it is.
 
     Raises:
         CorpusError: there are no holes.
     """
-    recorded = [token for repository in asked for token in _record(model, repository)]
+    recorded = [token for repository in asked for token in _record(model, repository, modes)]
     if not recorded:
         raise CorpusError("no holes could be cut: give repositories with Python source")
-    by_mode = {mode: _samples(recorded, mode) for mode in PromptMode}
-    best = min(PromptMode, key=lambda mode: _bits(by_mode[mode].network))
-    return _refit_in(best, model, by_mode[best], asked)
-
-
-def _refit_in(
-    mode: PromptMode, model: ServedModel, samples: MixtureSamples, asked: Sequence[AskedRepository]
-) -> Refitted:
+    by_mode = {mode: _samples(recorded, mode) for mode in modes}
+    mode = min(modes, key=lambda mode: _bits(by_mode[mode].network))
     # Lines can be compared only where network and n-gram models read the same tokens.
     lines = _PROPOSED_LINES if mode.ends_between_tokens else 0
-    mixture = replace(fit_mixture(samples), proposed_lines=lines)
+    mixture = replace(fit_mixture(by_mode[mode], prior), proposed_lines=lines)
     mixed = replace(model, prompt_settings=replace(model.prompt_settings, mode=mode), mixture=mixture)
     comparisons = [comparison for repository in asked for comparison in _compare(mixed, repository)]
-    weighed = replace(mixture, line_weights=fit_line_weights(comparisons))
-    report = _report(samples, mixture, mode, len(comparisons))
+    weighed = replace(mixture, line_weights=fit_line_weights(comparisons, prior.line_weights))
+    report = _report(by_mode[mode], mixture, mode, len(comparisons))
     return Refitted(model=replace(mixed, mixture=weighed), report=report)
 
 
@@ -170,15 +172,16 @@ def _ask(model: ServedModel, repository: Path, *, holes: int, seed: int) -> Aske
     return AskedRepository(collection=count_ngrams(documents.values(), model), holes=asked)
 
 
-def _record(model: ServedModel, asked: AskedRepository) -> Iterator[_Recorded]:
+def _record(model: ServedModel, asked: AskedRepository, modes: Sequence[PromptMode]) -> Iterator[_Recorded]:
     for hole in asked.holes:
-        yield from _record_hole(model, asked.collection, hole.hole, hole.snippets)
+        yield from _record_hole(model, asked.collection, hole, modes)
 
 
 def _record_hole(
-    model: ServedModel, collection: NgramCollection, hole: RepositoryHole, snippets: Sequence[Snippet]
+    model: ServedModel, collection: NgramCollection, asked: AskedHole, modes: Sequence[PromptMode]
 ) -> Iterator[_Recorded]:
     """Record each token of the rest of the line: the n-gram models once, the network in each mode."""
+    hole = asked.hole
     line = _line(hole, model.tokenizer)
     if line is None:
         return
@@ -189,7 +192,7 @@ def _record_hole(
         ),
         collection=collection.model(excluding=hole.path),
     )
-    network = {mode: _network_probabilities(model, mode, hole, line, snippets) for mode in PromptMode}
+    network = {mode: _network_probabilities(model, mode, hole, line, asked.snippets) for mode in modes}
     for index, token in enumerate(line.behind):
         answers = cache.answers([*line.before, *line.behind[:index]])
         yield _Recorded(

@@ -117,13 +117,13 @@ def test_a_fit_raises_the_likelihood_of_what_it_was_fitted_to():
         file=lambda rng, n: rng.random(n) * 0.2,
     )
     data.collection[data.collection_match < 0] = 0
-    assert likelihood(fit_mixture(data), data) > likelihood(Mixture.default(), data) + 0.1
+    assert likelihood(fit_mixture(data, Mixture.default()), data) > likelihood(Mixture.default(), data) + 0.1
 
 
 def test_a_fit_finds_the_part_that_is_right():
     rng = np.random.default_rng(1)
     high, low = (lambda rng, n: 0.8 + rng.random(n) * 0.1), (lambda rng, n: rng.random(n) * 0.01)
-    fitted = fit_mixture(samples(rng, 50_000, network=low, collection=high, file=low))
+    fitted = fit_mixture(samples(rng, 50_000, network=low, collection=high, file=low), Mixture.default())
     assert (fitted.with_network[1:, 1:, 1] > 0.8).all()
     assert (fitted.alone[1:, 1:, 0] > 0.8).all()
 
@@ -131,7 +131,7 @@ def test_a_fit_finds_the_part_that_is_right():
 def test_a_fit_of_few_samples_stays_near_the_default():
     rng = np.random.default_rng(2)
     some = lambda rng, n: rng.random(n)  # noqa: E731
-    fitted = fit_mixture(samples(rng, 3, network=some, collection=some, file=some))
+    fitted = fit_mixture(samples(rng, 3, network=some, collection=some, file=some), Mixture.default())
     np.testing.assert_allclose(fitted.with_network, Mixture.default().with_network, atol=0.15)
 
 

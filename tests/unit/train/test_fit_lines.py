@@ -17,7 +17,7 @@ def _comparisons(true_weights, count, seed=0):
 
 def test_weights_that_made_the_choices_are_found():
     true_weights = np.linspace(-2, 2, len(FEATURES))
-    fitted = fit_line_weights(list(_comparisons(true_weights, 4000)))
+    fitted = fit_line_weights(list(_comparisons(true_weights, 4000)), BY_PROBABILITY)
     assert list(fitted) == list(FEATURES)
     np.testing.assert_allclose(list(fitted.values()), true_weights, atol=0.15)
 
@@ -27,7 +27,7 @@ def test_no_other_weights_are_likelier():
     comparisons = list(_comparisons(np.ones(len(FEATURES)), 60))
     spread = np.concatenate([comparison.features for comparison in comparisons]).std(axis=0)
     start = np.array([BY_PROBABILITY.get(name, 0.0) for name in FEATURES])
-    best = np.array(list(fit_line_weights(comparisons).values()))
+    best = np.array(list(fit_line_weights(comparisons, BY_PROBABILITY).values()))
 
     def likelihood(weights):
         total = -_RIDGE * (((weights - start) * spread) ** 2).sum()
@@ -43,7 +43,7 @@ def test_no_other_weights_are_likelier():
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_few_choices_leave_the_weights_of_a_model_that_brings_none(count):
-    fitted = fit_line_weights(list(_comparisons(np.ones(len(FEATURES)), count)))
+    fitted = fit_line_weights(list(_comparisons(np.ones(len(FEATURES)), count)), BY_PROBABILITY)
     for name in FEATURES:
         assert fitted.get(name, 0.0) == pytest.approx(BY_PROBABILITY.get(name, 0.0), abs=0.6 * count)
 
@@ -52,4 +52,4 @@ def test_a_feature_that_never_differs_gets_no_weight():
     comparisons = list(_comparisons(np.ones(len(FEATURES)), 50))
     for comparison in comparisons:
         comparison.features[:, -1] = 4.0
-    assert fit_line_weights(comparisons)[FEATURES[-1]] == pytest.approx(0.0, abs=1e-9)
+    assert fit_line_weights(comparisons, BY_PROBABILITY)[FEATURES[-1]] == pytest.approx(0.0, abs=1e-9)

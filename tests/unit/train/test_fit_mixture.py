@@ -11,7 +11,7 @@ from engine.prompt import PromptMode
 from tests.support.tiny_model import write_tiny_model
 from train.cli import main
 from train.errors import CorpusError
-from train.stages.fit_mixture import _ask, _record, _refit_in, _samples, fit
+from train.stages.fit_mixture import _ask, fit, refit
 
 
 def _repository(folder: Path) -> Path:
@@ -37,8 +37,7 @@ def test_a_fitted_mixture_is_written_and_trusts_the_better_part(tmp_path: Path) 
 def test_lines_are_weighed_where_network_and_ngrams_read_the_same_tokens(tmp_path: Path, mode: PromptMode) -> None:
     model = read(write_tiny_model(tmp_path / "model"))
     asked = _ask(model, _repository(tmp_path / "repository"), holes=8, seed=1)
-    samples = _samples(list(_record(model, asked)), mode)
-    fitted = _refit_in(mode, model, samples, [asked])
+    fitted = refit(model, [asked], [mode], prior=Mixture.default())
     assert (fitted.report.comparisons > 0) == mode.ends_between_tokens
     assert (fitted.model.mixture.line_weights != BY_PROBABILITY) == mode.ends_between_tokens
 
