@@ -33,6 +33,10 @@ _PROPOSED_LINES = 8
 """Six give 0.3 points of exact match less, twelve 0.1 more (960 holes in trio, hypothesis and mitmproxy)."""
 
 
+_WORTH_A_SUFFIX = 0.98
+"""A mode that reads the suffix is taken if it needs less than this part of the bits that reading left to right does."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MixtureReport:
     """Bits per token on the holes the mixture was fitted to."""
@@ -88,9 +92,9 @@ class _Line:
 def fit(folder: Path, repositories: Sequence[Path], *, holes: int, seed: int) -> MixtureReport:
     """Measure on holes how a network is best read and mixed; write `prompt.json` and `mixture.json`.
 
-    The network is read in each `PromptMode`, behind the snippets that serving would send, and the mode in which it
-    predicts best is kept: a network that has seen few tokens has not learned to look back over the suffix. Then the
-    choice among whole lines is fitted to the lines that the new mixture proposes.
+    The network is read in each `PromptMode`, behind the snippets that serving would send, and the mode in which it and
+    the n-gram models together predict best is kept: a network that has seen few tokens has not learned to look back
+    over the suffix. Then the choice among whole lines is fitted to the lines that the new mixture proposes.
 
     Args:
         folder: a model folder; its mode and its mixture are replaced.
@@ -117,7 +121,7 @@ def refit(
     Args:
         model: stays as it is.
         asked: the holes.
-        modes: the model is read in the one of these in which its network predicts best.
+        modes: the model is read in the one of these in which network and n-gram models together predict best.
         prior: what few samples leave as it is.
 
     Raises:
@@ -127,15 +131,23 @@ def refit(
     if not recorded:
         raise CorpusError("no holes could be cut: give repositories with Python source")
     by_mode = {mode: _samples(recorded, mode) for mode in modes}
-    mode = min(modes, key=lambda mode: _bits(by_mode[mode].network))
+    mixtures = {mode: fit_mixture(samples, prior) for mode, samples in by_mode.items()}
+    mode = _best({mode: _bits(mixtures[mode].probabilities(by_mode[mode])[0]) for mode in modes})
     # Lines can be compared only where network and n-gram models read the same tokens.
     lines = _PROPOSED_LINES if mode.ends_between_tokens else 0
-    mixture = replace(fit_mixture(by_mode[mode], prior), proposed_lines=lines)
+    mixture = replace(mixtures[mode], proposed_lines=lines)
     mixed = replace(model, prompt_settings=replace(model.prompt_settings, mode=mode), mixture=mixture)
     comparisons = [comparison for repository in asked for comparison in _compare(mixed, repository)]
     weighed = replace(mixture, line_weights=fit_line_weights(comparisons, prior.line_weights))
     report = _report(by_mode[mode], mixture, mode, len(comparisons))
     return Refitted(model=replace(mixed, mixture=weighed), report=report)
+
+
+def _best(bits: Mapping[PromptMode, float]) -> PromptMode:
+    """Choose by bits per token; what reads the suffix anew wherever it changes must be worth it."""
+    best = min(bits, key=bits.__getitem__)
+    plain = bits.get(PromptMode.LEFT_TO_RIGHT, float("inf"))
+    return PromptMode.LEFT_TO_RIGHT if plain * _WORTH_A_SUFFIX <= bits[best] else best
 
 
 def _compare(model: ServedModel, asked: AskedRepository) -> Iterator[Comparison]:

@@ -11,7 +11,7 @@ from engine.prompt import PromptMode
 from tests.support.tiny_model import write_tiny_model
 from train.cli import main
 from train.errors import CorpusError
-from train.stages.fit_mixture import _ask, fit, refit
+from train.stages.fit_mixture import _ask, _best, fit, refit
 
 
 def _repository(folder: Path) -> Path:
@@ -40,6 +40,27 @@ def test_lines_are_weighed_where_network_and_ngrams_read_the_same_tokens(tmp_pat
     fitted = refit(model, [asked], [mode], prior=Mixture.default())
     assert (fitted.report.comparisons > 0) == mode.ends_between_tokens
     assert (fitted.model.mixture.line_weights != BY_PROBABILITY) == mode.ends_between_tokens
+
+
+@pytest.mark.parametrize(
+    ("plain", "suffix_first", "filling", "best"),
+    [
+        (2.0, 2.1, 3.0, PromptMode.LEFT_TO_RIGHT),
+        (2.0, 1.99, 3.0, PromptMode.LEFT_TO_RIGHT),
+        (2.0, 1.9, 3.0, PromptMode.SUFFIX_FIRST),
+        (2.0, 1.9, 1.5, PromptMode.FILL_IN_THE_MIDDLE),
+    ],
+)
+def test_the_suffix_is_read_where_that_is_worth_it(
+    plain: float, suffix_first: float, filling: float, best: PromptMode
+) -> None:
+    bits = {
+        PromptMode.LEFT_TO_RIGHT: plain,
+        PromptMode.SUFFIX_FIRST: suffix_first,
+        PromptMode.FILL_IN_THE_MIDDLE: filling,
+    }
+    assert _best(bits) is best
+    assert _best({PromptMode.FILL_IN_THE_MIDDLE: filling}) is PromptMode.FILL_IN_THE_MIDDLE
 
 
 def test_the_command_prints_bits_per_token(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
