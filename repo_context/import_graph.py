@@ -12,6 +12,7 @@ from repo_context.languages import language_of
 from repo_context.mirrored_files import mirrors_of
 from repo_context.name_uses import NameUses
 from repo_context.resolvers import RESOLVERS, FileTable, ResolvedImport, Resolver, SourceFile, exported_names
+from repo_context.resolvers.reach import Reach, reach_of, words_taken
 from repo_context.syntax import Definition, Import
 
 __all__ = ["ImportGraph", "ResolvedImport", "depends_on"]
@@ -31,7 +32,9 @@ class ImportGraph:
         self._resolvers: dict[type[Resolver], Resolver] = {}
         self._resolved: dict[str, tuple[ResolvedImport, ...]] = {}
         self._importers: dict[str, set[str]] = {}
-        self._readers: dict[str, set[str]] = {}
+        self._looked_into: dict[str, frozenset[str]] = {}
+        self._lookers: dict[str, set[str]] = {}
+        self._moved: list[SourceFile] = []
         self._unresolved: set[str] | None = None
 
     def add(
@@ -51,20 +54,21 @@ class ImportGraph:
             imports=statements,
             packages=packages,
             names=exported_names(definitions),
-            takes=_taken_names(statements),
+            takes=words_taken(statements, language.name if language else ""),
             name_uses=self.uses,
         )
         self._table.put(file)
         if previous is None:
-            self._forget_all()
+            self._note_moved(file)
         else:
-            self._forget_one(path)
-            self._forget_readers(previous, file)
+            self._note_edited(previous, file)
 
     def remove(self, path: str) -> None:
         """Take one file out; nothing happens when it is not in."""
-        if self._table.drop(path):
-            self._forget_all()
+        file = self._table.files.get(path)
+        if file is not None:
+            self._table.drop(path)
+            self._note_moved(file)
 
     def set_settings(self, texts: Mapping[str, str]) -> None:
         """Give the text of every settings file by its path; replaces what was given before."""
@@ -79,14 +83,12 @@ class ImportGraph:
 
     def imports_of(self, path: str) -> tuple[ResolvedImport, ...]:
         """Return what a file imports from the repository in order of its statements, then what it sees without."""
+        self._settle()
         if path not in self._resolved:
             file = self._table.files.get(path)
-            found = tuple(self.resolve(path, file.imports)) if file else ()
-            self._resolved[path] = found
-            for item in found:
-                self._importers.setdefault(item.target, set()).add(path)
-                for reader_of in (item.target, *item.through):
-                    self._readers.setdefault(reader_of, set()).add(path)
+            if file is None:
+                return ()
+            self._keep(path, tuple(self.resolve(path, file.imports)))
         return self._resolved[path]
 
     def resolve(self, path: str, statements: Sequence[Import]) -> list[ResolvedImport]:
@@ -94,7 +96,9 @@ class ImportGraph:
 
         Names that an indexed file uses from its own package come last, one statement a file, at their first use.
         """
+        self._settle()
         resolver = self._resolver_of(path)
+        self._table.looked_into.clear()
         if resolver is None:
             return []
         found = [item for statement in statements for item in resolver.resolve(path, statement)]
@@ -134,7 +138,18 @@ class ImportGraph:
             self._resolvers[kind] = kind(self._table)
         return self._resolvers[kind]
 
+    def _keep(self, path: str, found: tuple[ResolvedImport, ...]) -> None:
+        """Keep what a file imports, and what must change for that to change."""
+        self._resolved[path] = found
+        for item in found:
+            self._importers.setdefault(item.target, set()).add(path)
+        if self._table.looked_into:
+            self._looked_into[path] = frozenset(self._table.looked_into)
+            for other in self._table.looked_into:
+                self._lookers.setdefault(other, set()).add(path)
+
     def _resolve_all(self) -> None:
+        self._settle()
         if self._unresolved is None:
             self._unresolved = {path for path in self._table.files if path not in self._resolved}
         if not self._unresolved:
@@ -144,35 +159,63 @@ class ImportGraph:
                 self.imports_of(path)
         self._unresolved.clear()
 
-    def _forget_readers(self, previous: SourceFile, file: SourceFile) -> None:
-        """Forget what was resolved by what has changed in a file: its imports, names or packages."""
-        if previous.packages != file.packages:
-            self._forget_all()
-            return
-        changed = previous.names ^ file.names
-        if changed or previous.imports != file.imports:
-            for path in list(self._readers.get(file.path, ())):
-                self._forget_one(path)
-        if changed:
-            mentioning = [other.path for other in self._table.files.values() if not other.takes.isdisjoint(changed)]
-            for path in (*mentioning, *self.uses.paths_using(changed)):
-                self._forget_one(path)
+    def _note_moved(self, *files: SourceFile) -> None:
+        """Remember what came or went until someone asks: many files often do at once."""
+        if self._resolvers:
+            self._moved.extend(files)
 
-    def _forget_one(self, path: str) -> None:
-        if self._unresolved is not None:
-            self._unresolved.add(path)
-        for item in self._resolved.pop(path, ()):
-            self._importers.get(item.target, set()).discard(path)
-            for reader_of in (item.target, *item.through):
-                self._readers.get(reader_of, set()).discard(path)
+    def _note_edited(self, previous: SourceFile, file: SourceFile) -> None:
+        """Forget what was resolved by what has changed in a file: its imports, names or packages."""
+        self._forget([file.path])
+        if previous.packages != file.packages:
+            self._note_moved(previous, file)
+        changed = previous.names ^ file.names
+        if changed:
+            self._forget([*self._importers.get(file.path, ()), *self._affected_by_names(file, changed)])
+        if changed or previous.imports != file.imports:
+            self._forget(list(self._lookers.get(file.path, ())))
+
+    def _affected_by_names(self, file: SourceFile, changed: frozenset[str]) -> set[str]:
+        """Return the files that may find one of some names in a file by its package."""
+        if not file.family:
+            return set()
+        reach = Reach(names={file.family: set(changed)})
+        reach.mention(file.language, changed)
+        return reach.affected(self._table, self.uses)
+
+    def _settle(self) -> None:
+        """Forget what the files that came or went since the last question may lead elsewhere."""
+        if not self._moved:
+            return
+        moved, self._moved = self._moved, []
+        reach = reach_of(moved, self._table)
+        for resolver in self._resolvers.values():
+            resolver.moved(moved, reach)
+        affected = reach.affected(self._table, self.uses)
+        for path in [file.path for file in moved]:
+            affected.add(path)
+            affected.update(self._importers.get(path, ()))
+        for path in list(affected):
+            affected.update(self._lookers.get(path, ()))
+        self._forget(affected)
+
+    def _forget(self, paths: Iterable[str]) -> None:
+        for path in paths:
+            if self._unresolved is not None:
+                self._unresolved.add(path)
+            for item in self._resolved.pop(path, ()):
+                self._importers.get(item.target, set()).discard(path)
+            for other in self._looked_into.pop(path, ()):
+                self._lookers.get(other, set()).discard(path)
 
     def _forget_all(self) -> None:
-        """A file that comes or goes can change what any import leads to."""
-        if self._resolvers or self._resolved:
-            self._resolvers.clear()
-            self._resolved.clear()
-            self._importers.clear()
-            self._readers.clear()
+        """Settings can change what any import leads to."""
+        self._resolvers.clear()
+        self._resolved.clear()
+        self._importers.clear()
+        self._looked_into.clear()
+        self._lookers.clear()
+        self._moved.clear()
         self._unresolved = None
 
 
@@ -187,10 +230,3 @@ def depends_on(imports: Mapping[str, tuple[Import, ...]]) -> dict[str, list[str]
     for path, statements in imports.items():
         graph.add(path, statements)
     return graph.depends_on()
-
-
-def _taken_names(statements: Sequence[Import]) -> frozenset[str]:
-    """Return the names that statements mention: each imported name, and the last part of each module."""
-    names = {imported.name for statement in statements for imported in statement.names}
-    names.update(statement.module.rpartition(".")[2] for statement in statements)
-    return frozenset(names)

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from repo_context.resolvers.bash import BashResolver
 from repo_context.resolvers.c import CResolver, build_settings
 from repo_context.resolvers.csharp import CSharpResolver
-from repo_context.resolvers.file_table import FileTable, ResolvedImport, Resolver, SourceFile, exported_names
+from repo_context.resolvers.file_table import FileTable, ResolvedImport, SourceFile, exported_names
 from repo_context.resolvers.go import GoResolver
 from repo_context.resolvers.javascript import JavaScriptResolver
 from repo_context.resolvers.jvm import JvmResolver
 from repo_context.resolvers.lua import LuaResolver
 from repo_context.resolvers.php import PhpResolver
 from repo_context.resolvers.python import PythonResolver
+from repo_context.resolvers.resolver import Resolver
 from repo_context.resolvers.ruby import RubyResolver
 from repo_context.resolvers.rust import RustResolver
 from repo_context.resolvers.swift import SwiftResolver

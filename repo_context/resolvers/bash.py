@@ -3,7 +3,8 @@
 import re
 from collections.abc import Collection
 
-from repo_context.resolvers.file_table import FileTable, ResolvedImport, join, whole
+from repo_context.resolvers.file_table import FileTable, ResolvedImport, SourceFile, join, whole
+from repo_context.resolvers.reach import Reach
 from repo_context.syntax import Import
 
 
@@ -24,3 +25,6 @@ class BashResolver:
     def implied(self, _path: str, _bound: Collection[str]) -> list[ResolvedImport]:
         """Functions of other scripts are visible only once those are sourced."""
         return []
+
+    def moved(self, _files: Collection[SourceFile], _reach: Reach) -> None:
+        """A script is sourced by its name."""

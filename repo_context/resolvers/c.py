@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from posixpath import normpath
 
-from repo_context.resolvers.file_table import FileTable, ResolvedImport, join, whole
+from repo_context.resolvers.file_table import FileTable, ResolvedImport, SourceFile, join, whole
+from repo_context.resolvers.reach import Reach
 from repo_context.resolvers.settings_text import mapping, read_json, text, texts
 from repo_context.syntax import Import
 
@@ -15,6 +16,8 @@ _ROOT_OPTIONS = ("-I", "-iquote", "-isystem", "-idirafter", "/I")
 
 _COMPILE_COMMANDS = ("compile_commands.json", "build/compile_commands.json")
 MAX_COMPILE_COMMANDS_BYTES = 16 * 1_048_576
+_VOTES = 2000
+"""Commands of each file that say where the repository lay."""
 
 
 class CResolver:
@@ -24,6 +27,8 @@ class CResolver:
         self._table = table
         self._roots_of: dict[str, tuple[str, ...]] = {}
         self._common: tuple[str, ...] | None = None
+        self._voters: set[str] = set()
+        """Names of the files that say where the repository lay when it was built."""
 
     def resolve(self, path: str, statement: Import) -> list[ResolvedImport]:
         """Resolve a quoted include from its own folder first; then, and for `<...>`, by include roots and path ends."""
@@ -47,13 +52,29 @@ class CResolver:
         """Nothing is visible without an include."""
         return []
 
+    def moved(self, files: Collection[SourceFile], reach: Reach) -> None:
+        """Which files there are says where the repository lay when it was built, and so what include roots mean."""
+        if self._common is None or self._voters.isdisjoint(file.path.rpartition("/")[2] for file in files):
+            return
+        before = self._roots_of, self._common
+        self._read_roots()
+        if before != (self._roots_of, self._common):
+            reach.paths.update(self._table.below([""], "c", "cpp"))
+
     def _roots(self, path: str) -> tuple[str, ...]:
         """Return the include roots of a file; of one that the build does not name (a header), all of them."""
         if self._common is None:
-            self._roots_of = _compile_commands(self._table)
-            counted = Counter(root for roots in self._roots_of.values() for root in roots)
-            self._common = tuple(root for root, _ in counted.most_common())
-        return self._roots_of.get(path, self._common)
+            self._read_roots()
+        return self._roots_of.get(path, self._common or ())
+
+    def _read_roots(self) -> None:
+        self._roots_of = {}
+        self._voters = set()
+        for commands in _compile_commands(self._table):
+            self._voters.update(_built_file(command).rpartition("/")[2] for command in commands[:_VOTES])
+            self._roots_of.update(_include_roots(commands, _top(self._table, commands)))
+        counted = Counter(root for roots in self._roots_of.values() for root in roots)
+        self._common = tuple(root for root, _ in counted.most_common())
 
 
 def build_settings(root: Path) -> dict[str, str]:
@@ -70,43 +91,47 @@ def build_settings(root: Path) -> dict[str, str]:
     return found
 
 
-def _compile_commands(table: FileTable) -> dict[str, tuple[str, ...]]:
-    """Return file → include roots, relative to the repository, from every compile_commands.json.
-
-    Its paths are absolute on the machine that built. Where the repository lay there is learned from the files: the
-    path of each ends with its path here.
-    """
-    roots: dict[str, tuple[str, ...]] = {}
+def _compile_commands(table: FileTable) -> Iterator[list[Mapping[str, object]]]:
+    """Yield the commands of every compile_commands.json."""
     for _, content in table.settings_named("compile_commands.json"):
         entries = read_json(content)
-        commands = [mapping(entry) for entry in entries] if isinstance(entries, list) else []
-        top = _top(table, commands)
-        if top is None:
-            continue
-        for command in commands:
-            folder = text(command.get("directory")) or top
-            file = _relative(top, normpath(f"{folder}/{text(command.get('file'))}"))
-            if text(command.get("file")).startswith("/"):
-                file = _relative(top, normpath(text(command.get("file"))))
-            found = (
-                _relative(top, normpath(root if root.startswith("/") else f"{folder}/{root}"))
-                for root in _include_options(command)
-            )
-            if file is not None:
-                roots[file] = tuple(dict.fromkeys(root for root in found if root is not None))
-    return roots
+        if isinstance(entries, list):
+            yield [mapping(entry) for entry in entries]
+
+
+def _include_roots(commands: Sequence[Mapping[str, object]], top: str | None) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield (file, include roots), relative to the repository, which lay in the folder `top` when it was built."""
+    if top is None:
+        return
+    for command in commands:
+        folder = text(command.get("directory")) or top
+        file = _relative(top, _built_file({**command, "directory": folder}))
+        found = (
+            _relative(top, normpath(root if root.startswith("/") else f"{folder}/{root}"))
+            for root in _include_options(command)
+        )
+        if file is not None:
+            yield file, tuple(dict.fromkeys(root for root in found if root is not None))
 
 
 def _top(table: FileTable, commands: Sequence[Mapping[str, object]]) -> str | None:
-    """Return where the repository lay on the machine that built; most files that are known here decide."""
+    """Return where the repository lay on the machine that built; most files that are known here decide.
+
+    The paths in compile commands are absolute there; that of each file ends with its path here.
+    """
     votes: Counter[str] = Counter()
-    for command in commands[:2000]:
-        file = text(command.get("file"))
-        absolute = normpath(file if file.startswith("/") else f"{text(command.get('directory'))}/{file}")
+    for command in commands[:_VOTES]:
+        absolute = _built_file(command)
         for path in table.by_name.get(absolute.rpartition("/")[2], ()):
             if absolute.endswith(f"/{path}"):
                 votes[absolute[: -len(path) - 1]] += 1
     return min(votes, key=lambda top: (-votes[top], len(top)), default=None)
+
+
+def _built_file(command: Mapping[str, object]) -> str:
+    """Return the absolute path of the file that a command compiles."""
+    file = text(command.get("file"))
+    return normpath(file if file.startswith("/") else f"{text(command.get('directory'))}/{file}")
 
 
 def _include_options(command: Mapping[str, object]) -> Iterator[str]:

@@ -2,8 +2,11 @@
 
 from collections.abc import Collection, Iterator
 
-from repo_context.resolvers.file_table import FileTable, ResolvedImport, grouped, nearest, used_names, whole
+from repo_context.resolvers.file_table import FileTable, ResolvedImport, SourceFile, grouped, nearest, used_names, whole
+from repo_context.resolvers.reach import Reach
 from repo_context.syntax import Import, ImportedName
+
+_GLOBAL_USINGS = ("GlobalUsings.cs", "GlobalUsing.cs", "Usings.cs", "Globals.cs")
 
 
 class CSharpResolver:
@@ -47,6 +50,13 @@ class CSharpResolver:
 
         return used_names(file, find, visible[0] if visible else "")
 
+    def moved(self, files: Collection[SourceFile], reach: Reach) -> None:
+        """Global usings open namespaces for all files below their folder."""
+        folders = [
+            folder for folder, _, name in (file.path.rpartition("/") for file in files) if name in _GLOBAL_USINGS
+        ]
+        reach.paths.update(self._table.below([f"{folder}/" if folder else "" for folder in folders], "csharp"))
+
     def _type(self, module: str, near: str) -> str | None:
         """Return the file of a type, or of the type around it when it is nested."""
         parts = module.split(".")
@@ -58,10 +68,11 @@ class CSharpResolver:
 
     def _global_usings(self, path: str) -> Iterator[str]:
         """Yield namespaces that a file named like GlobalUsings.cs opens for every file below its folder."""
-        for name in ("GlobalUsings.cs", "GlobalUsing.cs", "Usings.cs", "Globals.cs"):
+        for name in _GLOBAL_USINGS:
             for holder in self._table.by_name.get(name, ()):
                 folder = holder.rpartition("/")[0]
                 if path.startswith(f"{folder}/" if folder else ""):
+                    self._table.looked_into.add(holder)
                     yield from (item.module for item in self._table.files[holder].imports if not item.alias)
 
 

@@ -1,14 +1,14 @@
 """The files of a repository as resolvers see them: by path, folder, file name, package and exported name.
 
 This is the whole interface between the import graph and a language. A resolver is a class that takes a `FileTable`
-and has the two methods of `Resolver`; `repo_context.resolvers` says which language it is for.
+and has the three methods of `resolver.Resolver`; `repo_context.resolvers` says which language it is for.
 """
 
 from bisect import bisect_left, insort
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from posixpath import normpath
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from repo_context.languages import language_of
 from repo_context.name_uses import NameUses
@@ -54,27 +54,18 @@ class SourceFile:
     names: frozenset[str] = frozenset()
     """Names that it gives to other files."""
     takes: frozenset[str] = frozenset()
-    """Names that its import statements mention."""
+    """Words that its import statements mention."""
     name_uses: NameUses = field(default_factory=NameUses)
+
+    @property
+    def family(self) -> str:
+        """The family of languages whose packages it shares; empty when it finds names by file."""
+        return PACKAGE_FAMILIES.get(self.language, "")
 
     @property
     def uses(self) -> list[str]:
         """The names that it uses, in alphabetical order."""
         return self.name_uses.used_in(self.path)
-
-
-class Resolver(Protocol):
-    """One language family's rules; made anew when the settings files change."""
-
-    def __init__(self, table: "FileTable") -> None: ...
-
-    def resolve(self, path: str, statement: Import, /) -> list[ResolvedImport]:
-        """Return the files that one statement leads to when it stands in the file `path`."""
-        ...
-
-    def implied(self, path: str, bound: Collection[str], /) -> list[ResolvedImport]:
-        """Return the files whose names `path` uses without an import; `bound` are names that its imports bind."""
-        ...
 
 
 class FileTable:
@@ -89,6 +80,8 @@ class FileTable:
         """Path → text of the settings files."""
         self.version = 0
         """Changes whenever a path comes or goes."""
+        self.looked_into: set[str] = set()
+        """Files whose own imports decided where others lead, since whoever resolves has last emptied it."""
         self._exporters: dict[tuple[str, str], dict[str, list[str]]] = {}
 
     def put(self, file: SourceFile) -> None:
@@ -141,6 +134,13 @@ class FileTable:
     def first_of(self, candidates: Iterable[str | None]) -> str | None:
         """Return the first candidate that is a file."""
         return next((path for path in candidates if path is not None and path in self.files), None)
+
+    def below(self, folders: Collection[str], *languages: str) -> list[str]:
+        """Return the files of some languages below any of some folders (with a slash at the end, or empty)."""
+        starts = tuple(folders)
+        if not starts:
+            return []
+        return [path for path, file in self.files.items() if file.language in languages and path.startswith(starts)]
 
     def settings_named(self, *names: str) -> list[tuple[str, str]]:
         """Return (folder, text) of every settings file with one of the names, the shallowest folder first."""

@@ -3,7 +3,8 @@
 import re
 from collections.abc import Collection
 
-from repo_context.resolvers.file_table import FileTable, ResolvedImport, join, used_names
+from repo_context.resolvers.file_table import FileTable, ResolvedImport, SourceFile, join, used_names
+from repo_context.resolvers.reach import Reach
 from repo_context.syntax import Import, ImportedName
 
 _MODULE = re.compile(r'^\s*module\s+"?([^\s"]+)"?', re.MULTILINE)
@@ -47,6 +48,15 @@ class GoResolver:
             return self._source(paths) or (paths[0] if paths and own.endswith("_test.go") else None)
 
         return used_names(self._table.files.get(path), find, folder)
+
+    def moved(self, files: Collection[SourceFile], reach: Reach) -> None:
+        """A file concerns its own package, and whoever imports that."""
+        for folder in {file.path.rpartition("/")[0] for file in files if file.language == "go"}:
+            reach.paths.update(self._table.by_folder.get(folder, ()))
+            for module, root in self._modules:
+                below = f"{root}/" if root else ""
+                if f"{folder}/".startswith(below):
+                    reach.modules.add(f"{module}/{folder[len(below) :]}".rstrip("/") if folder != root else module)
 
     def _folder(self, package: str) -> str | None:
         """Return the folder of a package; the longest module path that fits decides."""

@@ -4,7 +4,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from repo_context.resolvers.file_table import FileTable, ResolvedImport, join, whole
+from repo_context.resolvers.file_table import FileTable, ResolvedImport, SourceFile, join, whole
+from repo_context.resolvers.reach import Reach, word_of
 from repo_context.resolvers.reexports import Reexports
 from repo_context.resolvers.settings_text import mapping, read_json, text, texts
 from repo_context.syntax import Import
@@ -25,6 +26,8 @@ class JavaScriptResolver:
         self._packages = _packages(table)
         self._aliases = _aliases(table, self._packages)
         self._reexports = Reexports(table, self._plain)
+        self._led: dict[str, set[str]] = {}
+        """Word of a file's name → modules, as statements write them, that aliases or packages lead there."""
 
     def resolve(self, path: str, statement: Import) -> list[ResolvedImport]:
         """Resolve a statement to its file, and its names through files that only export them again."""
@@ -37,6 +40,13 @@ class JavaScriptResolver:
         """Scripts without modules share globals; nobody can say in which order they are loaded."""
         return []
 
+    def moved(self, files: Collection[SourceFile], reach: Reach) -> None:
+        """Aliases and packages lead to files that have other names than the module."""
+        for file in files:
+            folder = file.path.rpartition("/")[0]
+            for word in (word_of(file.path), word_of(folder)):
+                reach.modules.update(self._led.get(word, ()))
+
     def _plain(self, path: str, statement: Import) -> list[ResolvedImport]:
         return whole(statement, self._file_of(path, statement.module))
 
@@ -48,7 +58,7 @@ class JavaScriptResolver:
         for alias in self._aliases:
             if path.startswith(alias.folder) and (rest := _star(alias.pattern, name)) is not None:
                 for target in alias.targets:
-                    found = self._find(join("", target.replace("*", rest)))
+                    found = self._led_to(name, join("", target.replace("*", rest)))
                     if found is not None:
                         return found
         return self._in_package(name)
@@ -74,7 +84,7 @@ class JavaScriptResolver:
         """Resolve `#name` by the `imports` of the package that the file belongs to."""
         owners = [package for package in self._packages.values() if path.startswith(package.below)]
         for package in sorted(owners, key=lambda package: -len(package.folder)):
-            return self._first(package, _mapped(package.imports, name))
+            return self._first(name, package, _mapped(package.imports, name))
         return None
 
     def _in_package(self, name: str) -> str | None:
@@ -86,19 +96,25 @@ class JavaScriptResolver:
             return None
         rest = "/".join(parts[length:])
         exported = _mapped(package.exports, f"./{rest}" if rest else ".")
-        found = self._first(package, exported)
+        found = self._first(name, package, exported)
         if found is not None:
             return found
         stems = (rest, f"src/{rest}") if rest else (*package.entries, "src", "src/main", "lib", ".")
-        return self._first(package, stems)
+        return self._first(name, package, stems)
 
-    def _first(self, package: "_Package", stems: Iterable[str]) -> str | None:
+    def _first(self, name: str, package: "_Package", stems: Iterable[str]) -> str | None:
         for stem in stems:
             for place in (stem, *_sources_of(stem)):
-                found = self._find(join(package.folder, place)) if place else None
+                found = self._led_to(name, join(package.folder, place)) if place else None
                 if found is not None:
                     return found
         return None
+
+    def _led_to(self, name: str, stem: str | None) -> str | None:
+        """Find a file that a name stands for, and remember that it does, whether the file is there yet or not."""
+        if stem is not None:
+            self._led.setdefault(word_of(stem), set()).add(name)
+        return self._find(stem)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

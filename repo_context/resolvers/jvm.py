@@ -11,6 +11,7 @@ from repo_context.resolvers.file_table import (
     used_names,
     whole,
 )
+from repo_context.resolvers.reach import Reach, word_of
 from repo_context.syntax import Import, ImportedName
 
 _ENDINGS = (".java", ".kt", ".scala")
@@ -49,6 +50,10 @@ class JvmResolver:
             return None
 
         return used_names(file, find, packages[0])
+
+    def moved(self, files: Collection[SourceFile], reach: Reach) -> None:
+        """Java sees the functions of `x.kt` in a class `XKt`."""
+        reach.mention("kotlin", [f"{word_of(file.path)}Kt" for file in files if file.language == "kotlin"])
 
     def _own_packages(self, file: SourceFile) -> list[str]:
         own = list(file.packages or ("",))

@@ -2,7 +2,8 @@
 
 from collections.abc import Collection
 
-from repo_context.resolvers.file_table import FileTable, ResolvedImport, join, whole
+from repo_context.resolvers.file_table import FileTable, ResolvedImport, SourceFile, join, whole
+from repo_context.resolvers.reach import Reach
 from repo_context.syntax import Import
 
 _ROOTS = ("", "lua", "src", "lib", "scripts")
@@ -29,6 +30,9 @@ class LuaResolver:
     def implied(self, _path: str, _bound: Collection[str]) -> list[ResolvedImport]:
         """Globals of other scripts depend on the order in which they run."""
         return []
+
+    def moved(self, _files: Collection[SourceFile], _reach: Reach) -> None:
+        """A module is required by its name, or by its folder's."""
 
     def _by_end(self, tails: list[str], near: str) -> str | None:
         found = (self._table.ending_with(tail, near) for tail in tails)

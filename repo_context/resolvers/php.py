@@ -2,7 +2,17 @@ r"""PHP: classes by namespace and by the PSR-4 roots of composer.json, files by 
 
 from collections.abc import Collection, Iterator
 
-from repo_context.resolvers.file_table import FileTable, ResolvedImport, grouped, join, nearest, used_names, whole
+from repo_context.resolvers.file_table import (
+    FileTable,
+    ResolvedImport,
+    SourceFile,
+    grouped,
+    join,
+    nearest,
+    used_names,
+    whole,
+)
+from repo_context.resolvers.reach import Reach
 from repo_context.resolvers.settings_text import mapping, read_json, texts
 from repo_context.syntax import Import, ImportedName
 
@@ -45,6 +55,9 @@ class PhpResolver:
             return None
 
         return used_names(file, find, own[0])
+
+    def moved(self, _files: Collection[SourceFile], _reach: Reach) -> None:
+        """A class is found by its name, in a file that is named after it or declares it."""
 
     def _class(self, name: str, near: str) -> str | None:
         namespace, _, last = name.rpartition("\\")

@@ -1,9 +1,11 @@
 """Python: packages, relative imports, names that a package passes on, src layouts, namespace packages, stubs."""
 
 import re
-from collections.abc import Callable, Collection
+from bisect import insort
+from collections.abc import Callable, Collection, Iterable
 
-from repo_context.resolvers.file_table import FileTable, ResolvedImport, grouped, join, nearest, whole
+from repo_context.resolvers.file_table import FileTable, ResolvedImport, SourceFile, grouped, join, nearest, whole
+from repo_context.resolvers.reach import Reach, word_of
 from repo_context.resolvers.reexports import Reexports
 from repo_context.syntax import Import, ImportedName
 
@@ -17,8 +19,7 @@ class PythonResolver:
 
     def __init__(self, table: FileTable) -> None:
         self._table = table
-        self._modules: dict[str, list[str]] = {}
-        self._version = -1
+        self._modules = _Modules(table)
         self._reexports = Reexports(table, self._plain)
 
     def resolve(self, path: str, statement: Import) -> list[ResolvedImport]:
@@ -37,6 +38,10 @@ class PythonResolver:
     def implied(self, _path: str, _bound: Collection[str]) -> list[ResolvedImport]:
         """Every name that a Python file uses is its own, imported, or built in."""
         return []
+
+    def moved(self, files: Collection[SourceFile], reach: Reach) -> None:
+        """A package that comes or goes renames all modules below it."""
+        reach.mention("python", [word_of(name.rpartition(".")[2]) for name in self._modules.look_again(files)])
 
     def _plain(self, path: str, statement: Import) -> list[ResolvedImport]:
         """Resolve one statement by paths alone: a name to the module of that name or else to its package."""
@@ -61,10 +66,7 @@ class PythonResolver:
     def _absolute(self, path: str, name: str) -> str | None:
         if not name:
             return None
-        if self._version != self._table.version:
-            self._modules = _modules(self._table)
-            self._version = self._table.version
-        known = self._modules.get(name)
+        known = self._modules.named(name)
         if known:
             return nearest(known, path)
         # A script's own folder is on its path.
@@ -77,37 +79,78 @@ class PythonResolver:
         return self._table.first_of((f"{package}__init__.py", f"{package}__init__.pyi", f"{stem}.py", f"{stem}.pyi"))
 
 
-def _modules(table: FileTable) -> dict[str, list[str]]:
-    """Return dotted name → files that it may mean, from every folder that can be a source root.
+class _Modules:
+    """Dotted names → files that they may mean, from every folder that can be a source root.
 
     A file is known by its name from the repository's root, from the folder above its outermost package, and from
     `src`, `lib` or `python` folders. When the root is itself a package, its files also go by the root folder's name.
     A stub stands for its module only where the module itself is missing.
     """
-    modules: dict[str, list[str]] = {}
-    packages = {path.rpartition("/")[0] for path in table.files if _PACKAGE.search(path)}
-    root_package = table.root_name if "" in packages else ""
-    for path in sorted(table.files):
-        if not path.endswith((".py", ".pyi")) or (path.endswith(".pyi") and path[:-1] in table.files):
-            continue
-        for name in _names_of(path, packages, root_package):
-            modules.setdefault(name, []).append(path)
-    return modules
+
+    def __init__(self, table: FileTable) -> None:
+        self._table = table
+        self._files: dict[str, list[str]] = {}
+        self._names: dict[str, tuple[str, ...]] = {}
+        self._put(table.files)
+
+    def named(self, name: str) -> list[str]:
+        """Return the files that a dotted name may mean, in order of path."""
+        return self._files.get(name, [])
+
+    def look_again(self, moved: Iterable[SourceFile]) -> set[str]:
+        """Name files anew of which some came or went, and those whose names depend on them; returns changed names."""
+        paths = {file.path for file in moved}
+        paths.update([f"{path}i" for path in paths if path.endswith(".py")])
+        packages = {path.rpartition("/")[0] for path in paths if _PACKAGE.search(path)}
+        paths.update(self._table.below([f"{folder}/" if folder else "" for folder in packages], "python"))
+        before = {path: self._names.pop(path, ()) for path in paths}
+        for path, names in before.items():
+            for name in names:
+                _forget(self._files, name, path)
+        self._put(paths)
+        return {name for path in paths for name in set(before[path]).symmetric_difference(self._names.get(path, ()))}
+
+    def _put(self, paths: Iterable[str]) -> None:
+        files = self._table.files
+        is_package = "__init__.py" in files or "__init__.pyi" in files
+        root_package = self._table.root_name if is_package else ""
+        for path in paths:
+            if (
+                not path.endswith((".py", ".pyi"))
+                or path not in files
+                or (path.endswith(".pyi") and path[:-1] in files)
+            ):
+                continue
+            self._names[path] = _names_of(path, self._table, root_package)
+            for name in self._names[path]:
+                insort(self._files.setdefault(name, []), path)
 
 
-def _names_of(path: str, packages: set[str], root_package: str) -> list[str]:
+def _names_of(path: str, table: FileTable, root_package: str) -> tuple[str, ...]:
     parts = path.rpartition(".")[0].split("/")
     folders = parts[:-1]
     if parts[-1] == "__init__":
         parts = folders
     depth = len(folders)
-    while depth and "/".join(folders[:depth]) in packages:
+    while depth and _is_package(table, "/".join(folders[:depth])):
         depth -= 1
     starts = {0, depth, *(place + 1 for place, part in enumerate(parts[:-1]) if part in _ROOTS)}
     names = {".".join(_without_stub_suffix(parts[start:])) for start in starts}
     if root_package:
         names.add(".".join([root_package, *parts]))
-    return sorted(names - {""})
+    return tuple(names - {""})
+
+
+def _is_package(table: FileTable, folder: str) -> bool:
+    return f"{folder}/__init__.py" in table.files or f"{folder}/__init__.pyi" in table.files
+
+
+def _forget(files: dict[str, list[str]], name: str, path: str) -> None:
+    """Take a file from those that a name may mean."""
+    known = files[name]
+    known.remove(path)
+    if not known:
+        del files[name]
 
 
 def _without_stub_suffix(parts: list[str]) -> list[str]:

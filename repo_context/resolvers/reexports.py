@@ -52,6 +52,7 @@ class Reexports:
                 file = self._table.files.get(place.path)
                 if file is None or place.name in file.names:
                     return place
+                self._table.looked_into.add(place.path)
                 for target, other, certain in self._passers(place.path, place.name):
                     origin = _Place(target, other, (*place.through, place.path))
                     if certain:

@@ -3,7 +3,8 @@
 import re
 from collections.abc import Collection
 
-from repo_context.resolvers.file_table import FileTable, ResolvedImport, join, nearest, used_names, whole
+from repo_context.resolvers.file_table import FileTable, ResolvedImport, SourceFile, join, nearest, used_names, whole
+from repo_context.resolvers.reach import Reach
 from repo_context.syntax import Import
 
 _LOAD_ROOTS = ("lib", "app", "test", "spec", "")
@@ -35,8 +36,19 @@ class RubyResolver:
             paths = self._table.exporters("ruby", "", name)
             if not paths or path in paths:
                 return None
-            file_name = f"{_WORD_START.sub('_', name).lower()}.rb"
+            file_name = _file_named_after(name)
             named = [other for other in paths if other.rpartition("/")[2] == file_name and _AUTOLOADED.search(other)]
             return nearest(named, path)
 
         return used_names(self._table.files.get(path), find, "")
+
+    def moved(self, files: Collection[SourceFile], reach: Reach) -> None:
+        """A constant is found without an import only in a file that is named after it."""
+        for file in files:
+            named = {name for name in file.names if file.path.endswith(_file_named_after(name))}
+            if file.language == "ruby" and named:
+                reach.names.setdefault("ruby", set()).update(named)
+
+
+def _file_named_after(constant: str) -> str:
+    return f"{_WORD_START.sub('_', constant).lower()}.rb"

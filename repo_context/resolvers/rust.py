@@ -3,7 +3,8 @@
 from collections.abc import Collection
 from typing import NamedTuple
 
-from repo_context.resolvers.file_table import FileTable, ResolvedImport, join, whole
+from repo_context.resolvers.file_table import FileTable, ResolvedImport, SourceFile, join, whole
+from repo_context.resolvers.reach import Reach, word_of
 from repo_context.resolvers.reexports import Reexports
 from repo_context.resolvers.settings_text import mapping, read_toml, text
 from repo_context.syntax import Import
@@ -18,9 +19,13 @@ class RustResolver:
 
     def __init__(self, table: FileTable) -> None:
         self._table = table
-        self._packages = _packages(table)
-        self._libraries = {package.name: package for package in self._packages}
         self._reexports = Reexports(table, self._plain)
+        self._manifests = _manifests(table)
+        self._find_packages()
+
+    def _find_packages(self) -> None:
+        self._packages = [_package(manifest, self._table) for manifest in self._manifests]
+        self._libraries = {package.name: package for package in self._packages}
 
     def resolve(self, path: str, statement: Import) -> list[ResolvedImport]:
         """Resolve `mod x;` and each name of a `use` to the file that defines it."""
@@ -34,6 +39,21 @@ class RustResolver:
     def implied(self, _path: str, _bound: Collection[str]) -> list[ResolvedImport]:
         """A file sees its own names only; paths inside expressions are not followed."""
         return []
+
+    def moved(self, files: Collection[SourceFile], reach: Reach) -> None:
+        """A module concerns those inside it; the root of a crate also whoever names the crate."""
+        paths = {file.path for file in files if file.language == "rust"}
+        reach.mention("rust", [f"r#{word_of(path)}" for path in paths])
+        reach.below.update(f"{path.removesuffix('.rs')}/" for path in paths)
+        roots = {path for path in paths if path.rpartition("/")[2] in _ROOT_FILES}
+        below = [path[: path.rfind("/") + 1] for path in roots]
+        before = self._packages
+        self._find_packages()
+        changed = set(before).symmetric_difference(self._packages)
+        for package in changed.union(package for package in before if package.root in paths):
+            reach.mention("rust", [package.name])
+            below.append(package.below)
+        reach.paths.update(self._table.below(below, "rust"))
 
     def _plain(self, path: str, statement: Import) -> list[ResolvedImport]:
         """Resolve by paths alone, a single name to the module of that name if there is one."""
@@ -139,18 +159,32 @@ def _absolute(own: tuple[str, ...], parts: list[str]) -> tuple[str, ...]:
     return tuple(path)
 
 
-def _packages(table: FileTable) -> list[_Crate]:
-    """Return the library, or else the program, of every Cargo.toml, the deepest folder first."""
+class _Manifest(NamedTuple):
+    """What a Cargo.toml says."""
+
+    crate: str
+    folder: str
+    library: str
+    """Where the root of the library lies, if there is one."""
+
+
+def _manifests(table: FileTable) -> list[_Manifest]:
+    """Return the packages of every Cargo.toml, the deepest folder first."""
     found = []
     for folder, content in table.settings_named("Cargo.toml"):
         read = read_toml(content)
         name = text(mapping(read.get("package")).get("name"))
         library = mapping(read.get("lib"))
         root = join(folder, text(library.get("path")) or "src/lib.rs")
-        if not name or root is None:
-            continue
-        if root not in table.files:
-            root = join(folder, "src/main.rs") or ""
-        crate = text(library.get("name")) or name.replace("-", "_")
-        found.append(_Crate(crate, f"{folder}/" if folder else "", root.rpartition("/")[0], root))
-    return sorted(found, key=lambda crate: (-crate.below.count("/"), crate.below))
+        if name and root is not None:
+            found.append(_Manifest(text(library.get("name")) or name.replace("-", "_"), folder, root))
+    return sorted(found, key=lambda item: (-f"{item.folder}/".count("/") if item.folder else 0, item.folder))
+
+
+def _package(manifest: _Manifest, table: FileTable) -> _Crate:
+    """Return the library of a package, or else its program."""
+    root = manifest.library
+    if root not in table.files:
+        root = join(manifest.folder, "src/main.rs") or ""
+    below = f"{manifest.folder}/" if manifest.folder else ""
+    return _Crate(manifest.crate, below, root.rpartition("/")[0], root)

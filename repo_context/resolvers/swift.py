@@ -3,7 +3,8 @@
 import re
 from collections.abc import Collection
 
-from repo_context.resolvers.file_table import FileTable, ResolvedImport, grouped, join, nearest, used_names
+from repo_context.resolvers.file_table import FileTable, ResolvedImport, SourceFile, grouped, join, nearest, used_names
+from repo_context.resolvers.reach import Reach
 from repo_context.syntax import Import, ImportedName
 
 _TARGET = re.compile(
@@ -37,6 +38,9 @@ class SwiftResolver:
             return None if name in bound else self._in_module(module, name, path)
 
         return used_names(self._table.files.get(path), find, module)
+
+    def moved(self, _files: Collection[SourceFile], _reach: Reach) -> None:
+        """Names are found by themselves; which module a file belongs to its path says."""
 
     def _in_module(self, module: str, name: str, near: str) -> str | None:
         paths = [path for path in self._table.exporters("swift", "", name) if self._module_of(path) == module]
