@@ -6,7 +6,7 @@
 No REPOSITORY may be among the model's training data (its model card lists them). For each hole the completer gets the
 edited file around the hole, the snippets that `repo_context` would send (or none), and the n-gram statistics of every
 other file; the hole's own file is in neither, so its text cannot leak. A repository that `midfill train adapt` has
-adapted the model to gets a row for that; its holes are then cut into the lines added since that model's past.
+adapted the model to gets a row for that; its holes are then cut into the lines added since that model's practice.
 
 --bench is a folder with `humaneval-infilling/` and `crosscodeeval/`, as their authors publish them; --checkouts holds
 the repositories of CrossCodeEval in folders named as in the data. Everything is answered greedily and up to the end of
@@ -156,7 +156,7 @@ def complete_holes(
         documents = read_documents(repo, arguments.language)
         contestants, lines = enter(model, count_ngrams(documents, model)), None
         if (adapted / "config.json").exists():
-            past = json.loads((adapted / "adapted.json").read_text(encoding="utf-8"))["past"]
+            past = json.loads((adapted / "adapted.json").read_text(encoding="utf-8"))["exam"]
             lines = added_since(repository, past)
             old = count_ngrams(collect([f"{repository}@{past}"], [arguments.language], Tally()), model)
             tuned = model_folder.read(adapted)

@@ -1,11 +1,11 @@
 """Adapts a model to one repository: trains it on the past, and keeps it if it completes recent commits better.
 
-The past is the repository some commits ago; the exam is the lines that were added since, at their places in today's
-files, with the n-gram statistics and the snippets of the past. Both models sit the same exam.
+The past is the repository some commits ago. Of the lines added since, the earlier ones are practice, to which reading,
+mixing and the choice among lines are fitted; the latest are the exam. Each hole is cut where its line stands, with the
+n-gram statistics and the snippets of the past. Both models sit the same exam.
 """
 
 import json
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -15,7 +15,6 @@ import torch
 
 from engine import model_folder
 from engine.adapted_models import adapted_folder
-from engine.api import Snippet
 from engine.completer import Completer
 from engine.model.transformer import Transformer
 from engine.model_folder import ServedModel
@@ -32,13 +31,14 @@ from train.data.recent_changes import RecentChanges, recent_changes
 from train.data.shards import read_shard, write_shard
 from train.data.tally import Tally
 from train.errors import CorpusError, RunError
-from train.evaluate.completed_holes import complete_hole, count_ngrams
-from train.evaluate.repository_holes import HoleKind, RepositoryHole, draw_holes, is_exact
+from train.evaluate.completed_holes import AskedHole, complete_hole, count_ngrams
+from train.evaluate.repository_holes import HoleKind, draw_holes, is_exact
 from train.export import export
 from train.loop import LoopSettings, train
 from train.metrics import Metric
 from train.optimizer import OptimizerSettings
 from train.schedule import Schedule
+from train.stages.fit_mixture import AskedRepository, refit
 from train.stages.pretrain import RowBatches, trainable_copy
 from train.tokenizer import BulkTokenizer
 
@@ -46,6 +46,8 @@ LARGEST = 300_000_000
 """Parameters; all weights are trained, and beyond that a laptop would need hours."""
 _LEAST_LINES = 400
 """Added lines that make an exam."""
+_PRACTICE_LINES = 1200
+"""Added lines before those of the exam that make practice; a repository with fewer keeps the model's own mixture."""
 _BATCH_TOKENS = 8192
 _LONGEST_ROW = 1024
 
@@ -55,7 +57,7 @@ class AdaptSettings:
     """How much a model is trained, and how hard it is examined."""
 
     tokens: int = 4_000_000
-    """Most tokens to train on."""
+    """Most tokens to train on; 0 leaves the network as it is, and fits the rest alone."""
     passes: int = 3
     """Most times that the repository is read."""
     learning_rate: float = 1e-3
@@ -72,8 +74,12 @@ class Adaptation:
     model: str
     past: str
     """The commit that the training text ends with."""
+    exam: str
+    """The commit after which the exam's lines were added; those before it were practice."""
     commits: int
-    """How many later ones the exam is drawn from."""
+    """How many of the latest ones the exam is drawn from."""
+    practised: int
+    """Holes that the mixture and the choice among lines were fitted to."""
     tokens: int
     """Trained on."""
     holes: int
@@ -111,34 +117,60 @@ def adapt(
             f"{model} has {served.transformer.parameter_count():,} parameters, and adapting trains all of them; "
             f"choose a model of at most {LARGEST:,}, or use `midfill train continue` on a GPU"
         )
-    changes = recent_changes(repository, least_lines=_LEAST_LINES)
-    past = list(collect([f"{repository}@{changes.past}"], (), Tally()))
+    history = _history(repository)
+    past = list(collect([f"{repository}@{history.past}"], (), Tally()))
     if not past:
-        raise CorpusError(f"{repository} held no source at {changes.past[:12]}")
+        raise CorpusError(f"{repository} held no source at {history.past[:12]}")
     data = _data(served, settings)
     with (
         tempfile.TemporaryDirectory(prefix="midfill-adapt-") as name,
         snippet_finder(past, data, served.prompt_settings, served.tokenizer, Path(name) / "trees") as find,
     ):
-        tell(f"learning from {len(past):,} files as of {changes.commits} commits ago")
+        tell(f"learning from {len(past):,} files as of {history.past[:12]}")
         network, tokens = _train(served, past, find, data, settings, Path(name), on_step)
-        exam = list(_exam(repository, changes, past[0].repository, settings, find))
-        tell(f"comparing on {len(exam)} holes in the lines added since")
         collection = count_ngrams(past, served)
-        before = _score(served, exam, collection)
-        after = _score(replace(served, network=network), exam, collection)
+        practice = [] if history.practice is None else list(_holes(repository, history.practice, past, settings, find))
+        tell(f"fitting the mixture to {len(practice)} holes")
+        adapted = _refit(replace(served, network=network), AskedRepository(collection=collection, holes=practice))
+        exam = list(_holes(repository, history.exam, past, settings, find))
+        tell(f"comparing on {len(exam)} holes in the lines added since")
         adaptation = Adaptation(
             model=model,
-            past=changes.past,
-            commits=changes.commits,
+            past=history.past,
+            exam=history.exam.past,
+            commits=history.exam.commits,
+            practised=len(practice),
             tokens=tokens,
             holes=len(exam),
-            before=before,
-            after=after,
+            before=_score(served, exam, collection),
+            after=_score(adapted, exam, collection),
         )
         if adaptation.is_better:
-            _keep(adapted_folder(repository, model), served, network, adaptation)
+            _keep(adapted_folder(repository, model), adapted, adaptation)
     return adaptation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _History:
+    past: str
+    practice: RecentChanges | None
+    exam: RecentChanges
+
+
+def _history(repository: Path) -> _History:
+    exam = recent_changes(repository, least_lines=_LEAST_LINES)
+    try:
+        practice = recent_changes(repository, least_lines=_PRACTICE_LINES, until=exam.past)
+    except CorpusError:
+        return _History(past=exam.past, practice=None, exam=exam)
+    return _History(past=practice.past, practice=practice, exam=exam)
+
+
+def _refit(model: ServedModel, practice: AskedRepository) -> ServedModel:
+    """Fit how the network is mixed and lines are chosen; a better network deserves more weight than the old one."""
+    if not practice.holes:
+        return model
+    return refit(model, [practice], [model.prompt_settings.mode], prior=model.mixture).model
 
 
 def _data(served: ServedModel, settings: AdaptSettings) -> DataConfig:
@@ -168,6 +200,8 @@ def _train(
     folder: Path,
     on_step: Callable[[Metric], None],
 ) -> tuple[Transformer, int]:
+    if not settings.tokens:
+        return served.transformer, 0
     tokenizer = BulkTokenizer((served.folder / "tokenizer.json").read_text(encoding="utf-8"))
     rows = training_rows(past, data, served.prompt_settings, tokenizer, find)
     write_shard(folder / "rows", rows, vocab_size=tokenizer.vocab_size, limit=data.tokens, about={})
@@ -202,25 +236,27 @@ def _train(
     return trained.requires_grad_(requires_grad=False).eval(), steps * batches.tokens_per_step
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Question:
-    hole: RepositoryHole
-    snippets: Sequence[Snippet]
-
-
-def _exam(
-    repository: Path, changes: RecentChanges, name: str, settings: AdaptSettings, find: SnippetFinder
-) -> Iterator[_Question]:
-    today = [document for document in collect([f"{repository}@HEAD"], (), Tally()) if document.path in changes.lines]
-    today = [replace(document, repository=name) for document in today]
-    by_path = {document.path: document for document in today}
+def _holes(
+    repository: Path,
+    changes: RecentChanges,
+    past: Sequence[SourceDocument],
+    settings: AdaptSettings,
+    find: SnippetFinder,
+) -> Iterator[AskedHole]:
+    """Cut holes into added lines; the hole's own file is left out of the past that answers."""
+    newer = [
+        replace(document, repository=past[0].repository)
+        for document in collect([f"{repository}@{changes.until}"], (), Tally())
+        if document.path in changes.lines
+    ]
+    by_path = {document.path: document for document in newer}
     for kind in HoleKind:
-        for hole in draw_holes(today, kind, settings.holes, settings.seed, lines=changes.lines):
+        for hole in draw_holes(newer, kind, settings.holes, settings.seed, lines=changes.lines):
             place = Hole(start=len(hole.prefix), end=len(hole.prefix) + len(hole.truth))
-            yield _Question(hole=hole, snippets=find(by_path[hole.path], place))
+            yield AskedHole(hole=hole, snippets=find(by_path[hole.path], place))
 
 
-def _score(served: ServedModel, exam: Sequence[_Question], collection: NgramCollection) -> int:
+def _score(served: ServedModel, exam: Sequence[AskedHole], collection: NgramCollection) -> int:
     """Return how many holes are filled to the letter, greedily, with the n-gram models mixed in as in serving."""
     completer = Completer(served, find_collection=lambda _: collection)
     return sum(
@@ -229,17 +265,15 @@ def _score(served: ServedModel, exam: Sequence[_Question], collection: NgramColl
     )
 
 
-def _keep(folder: Path, served: ServedModel, network: Transformer, adaptation: Adaptation) -> None:
-    """Put the model where serving looks for it; the mixture is that of the model it was made from."""
+def _keep(folder: Path, adapted: ServedModel, adaptation: Adaptation) -> None:
+    """Put the model where serving looks for it."""
     folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     export(
         folder,
-        network,
-        tokenizer_json=(served.folder / "tokenizer.json").read_text(encoding="utf-8"),
-        prompt_settings=served.prompt_settings,
+        adapted.transformer,
+        tokenizer_json=(adapted.folder / "tokenizer.json").read_text(encoding="utf-8"),
+        prompt_settings=adapted.prompt_settings,
         dtype=torch.bfloat16,
     )
-    mixture = served.folder / "mixture.json"
-    if mixture.exists():
-        shutil.copyfile(mixture, folder / "mixture.json")
+    model_folder.write_reading(folder, prompt_settings=adapted.prompt_settings, mixture=adapted.mixture)
     (folder / "adapted.json").write_text(json.dumps(asdict(adaptation), indent=2) + "\n", encoding="utf-8")

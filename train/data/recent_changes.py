@@ -16,30 +16,32 @@ _HUNK = re.compile(r"^@@ -\S+ \+(\d+)(?:,(\d+))? @@", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecentChanges:
-    """A commit in the past, and what has been added since."""
+    """A commit in the past, and what was added from there on."""
 
     past: str
     """Hash of the commit that the past ends with."""
+    until: str
+    """The commit that the changes end with, as it was asked for."""
     commits: int
     """First-parent commits since."""
     lines: Mapping[str, frozenset[int]]
-    """Path → added lines, 0-based, as HEAD numbers them."""
+    """Path → added lines, 0-based, as `until` numbers them."""
 
 
-def recent_changes(repository: Path, *, least_lines: int) -> RecentChanges:
-    """Go back through first parents until at least `least_lines` lines of source were added since.
+def recent_changes(repository: Path, *, least_lines: int, until: str = "HEAD") -> RecentChanges:
+    """Go back from `until` through first parents until at least `least_lines` lines of source were added since.
 
     Raises:
         CorpusError: it is no git repository, or its history holds too few lines.
     """
     if _git(repository, "rev-parse", "--is-inside-work-tree", "--show-prefix").split("\n")[0] != "true":
         raise CorpusError(f"{repository} is no git repository")
-    most = int(_git(repository, "rev-list", "--first-parent", "--count", "HEAD")) - 1
+    most = int(_git(repository, "rev-list", "--first-parent", "--count", until)) - 1
     for back in [*(step for step in _STEPS_BACK if step < most), most]:
-        lines = added_since(repository, f"HEAD~{back}") if back > 0 else {}
+        lines = added_since(repository, f"{until}~{back}", until) if back > 0 else {}
         if sum(map(len, lines.values())) >= least_lines:
-            past = _git(repository, "rev-parse", f"HEAD~{back}").strip()
-            return RecentChanges(past=past, commits=back, lines=lines)
+            past = _git(repository, "rev-parse", f"{until}~{back}").strip()
+            return RecentChanges(past=past, until=until, commits=back, lines=lines)
         if back >= _STEPS_BACK[-1]:
             break
     raise CorpusError(
@@ -47,8 +49,8 @@ def recent_changes(repository: Path, *, least_lines: int) -> RecentChanges:
     )
 
 
-def added_since(repository: Path, past: str) -> dict[str, frozenset[int]]:
-    """Return path → lines (0-based, as HEAD numbers them) that source files have gained since the commit `past`.
+def added_since(repository: Path, past: str, until: str = "HEAD") -> dict[str, frozenset[int]]:
+    """Return path → lines (0-based, as `until` numbers them) that source files have gained since the commit `past`.
 
     Raises:
         CorpusError: git knows no such commit.
@@ -62,7 +64,7 @@ def added_since(repository: Path, past: str) -> dict[str, frozenset[int]]:
         "--no-renames",
         "--diff-filter=AM",
         past,
-        "HEAD",
+        until,
     )
     lines = {}
     for part in re.split(r"^diff --git ", diff, flags=re.MULTILINE)[1:]:

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,13 @@ def test_the_past_ends_where_enough_was_added(repository: Path) -> None:
     assert {path: len(lines) for path, lines in changes.lines.items()} == {"part_1.py": 1, "part_9.py": 360}
 
 
+def test_practice_ends_where_the_exam_begins(repository: Path) -> None:
+    exam = recent_changes(repository, least_lines=1)
+    practice = recent_changes(repository, least_lines=1, until=exam.past)
+    assert practice.until == exam.past
+    assert practice.lines == {"part_9.py": frozenset(range(360))}
+
+
 @pytest.mark.parametrize(("least", "reason"), [(10_000, "adds fewer than 10000 lines")])
 def test_a_short_history_is_refused(repository: Path, least: int, reason: str) -> None:
     with pytest.raises(CorpusError, match=reason):
@@ -99,6 +107,27 @@ def test_a_model_that_learned_the_repository_is_kept_and_served(
     assert served.transformer.parameter_count() == read(Path(model)).transformer.parameter_count()
 
 
+def test_without_training_the_mixture_alone_is_fitted_to_practice(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network that knows nothing has nearly all of the weight; the practice lines take it away."""
+    monkeypatch.setenv("MIDFILL_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("train.adapt._LEAST_LINES", 300)
+    monkeypatch.setattr("train.adapt._PRACTICE_LINES", 300)
+    _commit(repository, {"part_8.py": _module(800, 890)})
+    folder = write_tiny_model(tmp_path / "model")
+    usual = Mixture.default()
+    mixture = replace(usual, with_network=np.broadcast_to([0.98, 0.01, 0.01], usual.with_network.shape))
+    (folder / "mixture.json").write_text(json.dumps(mixture.to_json()), encoding="utf-8")
+    settings = AdaptSettings(tokens=0, holes=40)
+    result = adapt(repository, str(folder), settings, tell=lambda _: None, on_step=lambda _: None)
+    assert (result.tokens, result.practised, result.commits) == (0, 80, 1)
+    assert result.is_better, result
+    served = read(adapted_folder(repository, str(folder)))
+    assert served.mixture.with_network[..., 0].min() < 0.5
+    assert served.prompt_settings == read(folder).prompt_settings
+
+
 def test_a_model_that_is_no_better_is_not_kept(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,5 +142,7 @@ def test_a_model_that_is_no_better_is_not_kept(
 
 @pytest.mark.parametrize(("after", "kept"), [(4, False), (5, False), (6, True)])
 def test_only_more_exact_matches_are_better(after: int, kept: bool) -> None:
-    result = Adaptation(model="m", past="0" * 40, commits=5, tokens=1000, holes=80, before=5, after=after)
+    result = Adaptation(
+        model="m", past="0" * 40, exam="1" * 40, commits=5, practised=0, tokens=1, holes=80, before=5, after=after
+    )
     assert result.is_better == kept
