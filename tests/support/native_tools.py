@@ -1,21 +1,33 @@
 """Running a language's own tool on a golden sample, to compare what it says with what is resolved here."""
 
+import os
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from tests.support.import_samples import graph_of
 
+EXTENSION_TOOLS = Path(__file__).parents[2] / "editors" / "vscode" / "node_modules" / ".bin"
+"""What builds the extension for VS Code (`make vscode`); TypeScript's compiler is there."""
+
+
+def place_of(tool):
+    """Return where a tool is: in a folder that MIDFILL_TOOLS names, on the PATH, or beside the extension; or None."""
+    folders = [os.environ.get("MIDFILL_TOOLS", ""), os.environ.get("PATH", ""), str(EXTENSION_TOOLS)]
+    return shutil.which(tool, path=os.pathsep.join(folder for folder in folders if folder))
+
 
 def needs(*tools):
     """Skip a test, and say why, where one of the tools is missing."""
-    missing = [tool for tool in tools if shutil.which(tool) is None]
-    return pytest.mark.skipif(bool(missing), reason=f"not installed: {', '.join(missing)}")
+    missing = [tool for tool in tools if place_of(tool) is None]
+    return pytest.mark.skipif(bool(missing), reason=f"neither on PATH nor in MIDFILL_TOOLS: {', '.join(missing)}")
 
 
-def run(*command, cwd, env=None):
+def run(tool, *arguments, cwd, env=None):
     """Run a tool and keep what it prints."""
+    command = [place_of(tool) or tool, *arguments]
     return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
 
 
