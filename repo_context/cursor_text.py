@@ -6,7 +6,7 @@ languages, and the caller looks the names up.
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -21,6 +21,8 @@ MAX_TEXT = 60_000
 """Characters on each side of the cursor that are read for types and counts."""
 MAX_NEAR_TEXT = 6_000
 """Characters before the cursor that are read for assignments, loops and open brackets."""
+MAX_NAME = 200
+"""Characters before a colon in which the name that it annotates is looked for."""
 MAX_ROWS = 200
 """How far from the cursor, in lines, uses of a class's members still speak for it."""
 MAX_ENCLOSING = 3
@@ -30,32 +32,41 @@ OWN = frozenset({"self", "this", "cls", "super", "base"})
 
 NAME = re.compile(r"[^\W\d]\w*")
 _WORD_OR_LINE = re.compile(r"\n|[^\W\d]\w*")
-_MEMBER = re.compile(r"(?:([^\W\d]\w*)\s*)?(?:\.|->|::)\s*([^\W\d]\w*)?")
+_SPACED = {code: " " for code in range(128) if not (chr(code).isalnum() or chr(code) == "_")}
+"""Makes `str.split` find the names of an ASCII text, four times as fast as a regular expression does."""
+_MEMBER = re.compile(r"(?:(?<![^\W\d])([^\W\d]\w*+)\s*+)?(?:\.|->|::)\s*([^\W\d]\w*)?")
 _CHAIN = re.compile(r"((?:[^\W\d]\w*\s*(?:\?\.|!?\.|->|::)\s*)+)\w*$")
-_ARGUMENTS = re.compile(r"\([^()]*\)|\[[^\[\]]*\]|(?<=\w)<[\w, <>]*>")
+_ARGUMENTS = re.compile(r"\([^()]*\)|\[[^\[\]]*\]|<(?<=\w<)[\w, <>]*>")
 _STRING = re.compile(r"\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'")
 
-_PATH = r"(?:[^\W\d]\w*(?:\?\.|!?\.|->|::))*[^\W\d]\w*"
+# A name is never tried again in part (`*+`), and a pattern starts with what is rarest in it where that can be told, a
+# letter or a mark: most of what follows would else be tried at every word of a text.
+_PATH = r"(?:[^\W\d]\w*+(?:\?\.|!?\.|->|::))*[^\W\d]\w*+"
 _INSIDE = r"[^<>\[\](){}\n]"
 _TYPE = rf"(?:[^\W\d]\w*(?:\.|::))*[^\W\d]\w*(?:[<\[](?:{_INSIDE}|[<\[]{_INSIDE}*[>\]])*[>\]])?(?:[ ]\|[ ][\w.]+)*"
-_ANNOTATED = re.compile(rf"\b([^\W\d]\w*)\??[ \t]*:[ \t]*[&*]*(?:'\w+[ ])?(?:mut[ ]|dyn[ ])?[\"']?({_TYPE})")
+_ANNOTATION = re.compile(rf":[ \t]*[&*]*(?:'\w+[ ])?(?:mut[ ]|dyn[ ])?[\"']?({_TYPE})")
+_ANNOTATED_NAME = re.compile(r"\b([^\W\d]\w*)\??[ \t]*\Z")
 _CONSTRUCTED = re.compile(
-    r"\b([^\W\d]\w*)\s*(?::\s*[\w.\[\]| ]+)?:?=\s*(?:await\s+)?(?:new\s+|&)?((?:\w+(?:\.|::))*[A-Z]\w*)\s*[({<]"
+    r"\b([^\W\d]\w*+)\s*+(?::\s*[\w.\[\]| ]++)?:?=\s*(?:await\s+)?(?:new\s+|&)?((?:\w++(?:\.|::))*[A-Z]\w*)\s*[({<]"
 )
-_ENTERED = re.compile(r"\bwith\s+((?:\w+\.)*[A-Z]\w*)\([^\n]*\)\s+as\s+(\w+)")
-_DECLARED = re.compile(r"\b((?:[A-Z]\w*\.)*[A-Z]\w*(?:<[^=;(){}\n]*>)?)(?:\[\])?[ \t*&]+([a-z_]\w*)\s*[=;,):]")
+_ENTERED = re.compile(r"with(?<!\wwith)\s+((?:\w+\.)*[A-Z]\w*)\([^\n]*\)\s+as\s+(\w+)")
+_DECLARED = re.compile(
+    r"([A-Z](?<!\w[A-Z])\w*+(?:\.[A-Z]\w*+)*(?:<[^=;(){}\n]*>)?)(?:\[\])?[ \t*&]+([a-z_]\w*+)\s*+[=;,):]"
+)
 _GO_DECLARED = re.compile(r"(?:\b|[(,]\s*)([a-z]\w*)\s+\*?(?:\[\])?\*?((?:\w+\.)?[A-Z]\w*|[a-z]\w*[A-Z]\w*)\b")
 _ASSIGNED = re.compile(
-    rf"\b([^\W\d]\w*)(?:\s*,\s*\w+)?\s*:?=[ \t]*(?:await\s+|yield\s+)?[&*]*({_PATH})[ \t]*[?!]?(?=[;,)\n]|$)"
+    rf"\b([^\W\d]\w*+)(?:\s*,\s*\w++)?\s*+:?=[ \t]*(?:await\s+|yield\s+)?[&*]*({_PATH})[ \t]*[?!]?(?=[;,)\n]|$)"
 )
 _LOOPED = re.compile(
-    rf"\b(?:for|foreach)\s*\(?\s*(?:(?:const|let|var|val|auto|[A-Z][\w.<>\[\]]*)\s+)?[&*(]*(?:\w+\s*,\s*)?([^\W\d]\w*)\)?"
+    rf"for(?<!\wfor)(?:each)??\s*\(?\s*(?:(?:const|let|var|val|auto|[A-Z][\w.<>\[\]]*)\s+)?[&*(]*(?:\w+\s*,\s*)?([^\W\d]\w*)\)?"
     rf"\s*(?:\bof\b|\bin\b|:=\s*range\b|:)\s*[&*]*({_PATH})"
 )
 _CALLBACK = re.compile(
-    # Not from the middle of a name, where nothing is found that is not found from its start: eight times as fast.
+    # Not from the middle of a name, where nothing is found that is not found from its start.
     rf"(?<![^\W\d])({_PATH})(?:\([^()]*\))?(?:\?\.|!?\.)\w+\(\s*(?:\(?\s*([^\W\d]\w*)\b[^()=\n]*\)?\s*(?:=>|->)|\|\s*&?(\w+)\s*\|)"
 )
+_CALLBACK_START = re.compile(r"\(\s*(?:\(?\s*[^\W\d]\w*\b[^()=\n]*\)?\s*(?:=>|->)|\|\s*&?\w+\s*\|)")
+"""What every callback has: where there is none, the text is not looked through for what it is called on."""
 _UNPACKED = re.compile(rf"\{{([^{{}}]*)\}}\s*=\s*(?:await\s+)?({_PATH})")
 _UNPACKED_PARAMETER = re.compile(r"\{([^{}]*)\}\s*:\s*([A-Z][\w.]*)")
 _UNPACKED_NAME = re.compile(r"([^\W\d]\w*)(?:\s*:\s*([^\W\d]\w*))?\s*(?:=[^,]*)?(?:,|$)")
@@ -125,8 +136,12 @@ class CursorText:
     @cached_property
     def counts(self) -> Counter[str]:
         """How often each name occurs around the cursor."""
-        text = self._cursor.prefix[-MAX_TEXT:] + "\n" + self._cursor.suffix[:MAX_TEXT]
-        return Counter(NAME.findall(text))
+        words = Counter(_words(self._cursor.prefix[-MAX_TEXT:]))
+        words.update(_words(self._cursor.suffix[:MAX_TEXT]))
+        for word in [word for word in words if word[0] <= "9"]:
+            times = words.pop(word)
+            words.update(dict.fromkeys(NAME.findall(word), times))
+        return words
 
     @cached_property
     def bases(self) -> list[str]:
@@ -154,17 +169,30 @@ class CursorText:
     @cached_property
     def distances(self) -> dict[str, int]:
         """Return word → how many lines it is from the cursor, for words within `MAX_ROWS` of it."""
-        distances: dict[str, int] = {}
         before = "\n".join(self._cursor.prefix.rsplit("\n", MAX_ROWS + 1)[-MAX_ROWS - 1 :])
         after = "\n".join(self._cursor.suffix.split("\n", MAX_ROWS + 1)[: MAX_ROWS + 1])
-        for names in (reversed(_WORD_OR_LINE.findall(before)), _WORD_OR_LINE.findall(after)):
-            distance = 0
-            for name in names:
-                if name == "\n":
-                    distance += 1
-                elif distance < distances.get(name, MAX_ROWS + 1):
-                    distances[name] = distance
+        distances = _first_rows(reversed(_WORD_OR_LINE.findall(before)))
+        for name, row in _first_rows(_WORD_OR_LINE.findall(after)).items():
+            if row < distances.get(name, MAX_ROWS + 1):
+                distances[name] = row
         return distances
+
+
+def _words(text: str) -> list[str]:
+    """Return the names in a text, and numbers too: what starts with a digit is for the caller to take apart."""
+    return text.translate(_SPACED).split() if text.isascii() else NAME.findall(text)
+
+
+def _first_rows(names_and_lines: Iterable[str]) -> dict[str, int]:
+    """Return name → in which row it comes first."""
+    rows: dict[str, int] = {}
+    row = 0
+    for name in names_and_lines:
+        if name == "\n":
+            row += 1
+        elif name not in rows:
+            rows[name] = row
+    return rows
 
 
 def _without_arguments(text: str) -> str:
@@ -189,7 +217,7 @@ def _local_types(cursor: Cursor) -> dict[str, str]:
     if family == "go":
         types.update((match.group(1), match.group(2)) for match in _GO_DECLARED.finditer(near))
     if family not in _DECLARING or cursor.path.endswith((".kt", ".kts", ".scala", ".sc")):
-        types.update((match.group(1), match.group(2)) for match in _ANNOTATED.finditer(above))
+        types.update(_annotated(above))
     types.update((match.group(2), match.group(1)) for match in _ENTERED.finditer(near))
     types.update((match.group(1), match.group(2)) for match in _CONSTRUCTED.finditer(near))
     for name in _NO_VARIABLE:
@@ -197,10 +225,23 @@ def _local_types(cursor: Cursor) -> dict[str, str]:
     return types
 
 
+def _annotated(text: str) -> Iterator[tuple[str, str]]:
+    """Yield (name, type) of `name: Type`, in order, found from their colons: names are many times as frequent."""
+    end = 0
+    annotation = _ANNOTATION.search(text)
+    while annotation is not None:
+        colon = annotation.start()
+        named = _ANNOTATED_NAME.search(text, max(end, colon - MAX_NAME), colon)
+        if named is not None:
+            yield named.group(1), annotation.group(1)
+        end = annotation.end() if named is not None else end
+        annotation = _ANNOTATION.search(text, end if named is not None else colon + 1)
+
+
 def _local_values(near: str) -> dict[str, Chain]:
     bare = _without_arguments(near)
     values: dict[str, Chain] = {}
-    for match in _CALLBACK.finditer(near):
+    for match in _CALLBACK.finditer(near) if _CALLBACK_START.search(near) else ():
         values[match.group(2) or match.group(3)] = _chain_of(match.group(1))
     for pattern, text in ((_LOOPED, near), (_ASSIGNED, bare)):
         values.update((match.group(1), _chain_of(match.group(2))) for match in pattern.finditer(text))

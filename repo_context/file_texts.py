@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from repo_context.file_record import SkipReason, normal_lines, source_text
+from repo_context.text_lines import TextLines
 
 LINES_CACHED = 256
 """Files whose lines are kept in memory."""
@@ -34,11 +35,14 @@ class FileTexts:
         self._root = root
         self._root_text = str(root).rstrip("/")
         self._files = held
-        self._lines: OrderedDict[str, tuple[int, list[str]]] = OrderedDict()
+        self._lines: OrderedDict[str, tuple[int, TextLines]] = OrderedDict()
+        self._unchanged: dict[str, bool] = {}
+        """What `is_as_indexed` found since the question began."""
         self._of_question: dict[str, Sequence[str] | None] = {}
 
     def start_question(self) -> None:
-        """Let `lines_in_question` look at each file again."""
+        """Let each file be looked at again."""
+        self._unchanged.clear()
         self._of_question.clear()
 
     def forget(self, path: str) -> None:
@@ -48,24 +52,33 @@ class FileTexts:
     def state_of(self, path: str) -> object | None:
         """Return an object that is another one once the file has changed; None when it has gone."""
         held = self._files.get(path)
-        return held if held is not None and (held.text is not None or self._is_as_indexed(path, held)) else None
+        return held if held is not None and self._is_unchanged(path, held) else None
+
+    def is_as_indexed(self, path: str) -> bool:
+        """Say whether a file is what was indexed, looked at once a question; note to index it again when it is not."""
+        unchanged = self._unchanged.get(path)
+        if unchanged is None:
+            held = self._files.get(path)
+            unchanged = self._unchanged[path] = held is not None and self._is_unchanged(path, held)
+            if held is not None and not unchanged:
+                self.stale.add(path)
+        return unchanged
 
     def lines_in_question(self, path: str) -> Sequence[str] | None:
         """Return `lines_of`, looked up once a question: dozens of snippets are from one file."""
         try:
             return self._of_question[path]
         except KeyError:
-            lines = self._of_question[path] = self.lines_of(path)
+            lines = self._of_question[path] = self._lines_read(path) if self.is_as_indexed(path) else None
             return lines
 
     def lines_of(self, path: str) -> Sequence[str] | None:
         """Return a file's lines as they were indexed; None, and a note to index it again, when it has changed."""
-        held = self._files.get(path)
-        if held is None:
-            return None
-        if held.text is None and not self._is_as_indexed(path, held):
-            self.stale.add(path)
-            return None
+        self._unchanged.pop(path, None)
+        return self._lines_read(path) if self.is_as_indexed(path) else None
+
+    def _lines_read(self, path: str) -> Sequence[str] | None:
+        held = self._files[path]
         known = self._lines.get(path)
         if known is not None and known[0] == held.mtime_ns:
             self._lines.move_to_end(path)
@@ -74,13 +87,15 @@ class FileTexts:
         if text is None:
             self.stale.add(path)
             return None
-        lines = normal_lines(text).split("\n")
+        lines = TextLines(normal_lines(text))
         self._lines[path] = (held.mtime_ns, lines)
         if len(self._lines) > LINES_CACHED:
             self._lines.popitem(last=False)
         return lines
 
-    def _is_as_indexed(self, path: str, held: Held) -> bool:
+    def _is_unchanged(self, path: str, held: Held) -> bool:
+        if held.text is not None:
+            return True
         try:
             # Dozens of times a question: plain text joins much faster than paths do.
             status = os.lstat(f"{self._root_text}/{path}")
@@ -94,7 +109,9 @@ class FileTexts:
         if held is not None and held.text is not None:
             return held.text
         try:
-            decoded = source_text(path, (self._root / path).read_bytes())
+            # Up to twenty times a question: a path object alone would take longer to make than the file to read.
+            with open(f"{self._root_text}/{path}", "rb", buffering=0) as file:  # noqa: PTH123
+                decoded = source_text(path, file.read())
         except OSError:
             return None
         return None if isinstance(decoded, SkipReason) else decoded

@@ -1,7 +1,7 @@
 """What the names stand for that import statements bind: modules, or names in them."""
 
 import re
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 
 from repo_context.import_graph import ResolvedImport
@@ -22,21 +22,45 @@ def bindings_of(resolved: Iterable[ResolvedImport]) -> dict[str, list[Binding]]:
     """Return name → what imports bind it to."""
     bindings: dict[str, list[Binding]] = {}
     for item in resolved:
-        for name, binding in _bound_names(item):
-            bindings.setdefault(name, []).append(binding)
+        for imported in item.statement.names:
+            bindings.setdefault(imported.alias, []).append(_binding_of(item, imported.name))
+        bound = _name_of_module(item)
+        if bound:
+            bindings.setdefault(bound, []).append(_binding_of_module(item))
     return bindings
 
 
-def _bound_names(item: ResolvedImport) -> Iterator[tuple[str, Binding]]:
-    """Yield the names that an import binds in the importing file."""
+def bindings_of_name(resolved: Iterable[ResolvedImport], name: str) -> list[Binding]:
+    """Return what `bindings_of` has for one name."""
+    found = []
+    for item in resolved:
+        found += [_binding_of(item, imported.name) for imported in item.statement.names if imported.alias == name]
+        if _name_of_module(item) == name:
+            found.append(_binding_of_module(item))
+    return found
+
+
+def _binding_of(item: ResolvedImport, name: str) -> Binding:
+    is_module = item.target and _is_module_named(item.target, name, item.statement.module)
+    return Binding(target=item.target, name="" if is_module else name)
+
+
+def _name_of_module(item: ResolvedImport) -> str:
+    """Return the name that an import binds beside those that it lists: the module's own, most often; else empty."""
     statement = item.statement
-    for imported in statement.names:
-        is_module = item.target and _is_module_named(item.target, imported.name, statement.module)
-        yield imported.alias, Binding(target=item.target, name="" if is_module else imported.name)
-    last = _last_part(statement.module.removesuffix(".h").removesuffix(".hpp"))
-    bound = statement.alias or (last if not statement.names or item.target.endswith(".go") else "")
-    if bound:
-        yield bound, Binding(target=item.target, name=_class_name(item.target, last))
+    if statement.alias or (statement.names and not item.target.endswith(".go")):
+        return statement.alias
+    return _last_part(_without_ending(statement.module))
+
+
+def _binding_of_module(item: ResolvedImport) -> Binding:
+    return Binding(
+        target=item.target, name=_class_name(item.target, _last_part(_without_ending(item.statement.module)))
+    )
+
+
+def _without_ending(module: str) -> str:
+    return module.removesuffix(".h").removesuffix(".hpp")
 
 
 def _is_module_named(target: str, name: str, module: str) -> bool:

@@ -13,7 +13,7 @@ from repo_context.cursor_text import MAX_CHAIN, NAME, OWN, CursorText, bases_aft
 from repo_context.import_graph import ImportGraph, ResolvedImport
 from repo_context.languages import family_of
 from repo_context.mirrored_files import is_test_file
-from repo_context.name_bindings import Binding, bindings_of, names_bound_by
+from repo_context.name_bindings import Binding, bindings_of, bindings_of_name, names_bound_by
 from repo_context.snippet import Cursor
 from repo_context.symbol_index import Located, SymbolIndex
 from repo_context.syntax import Definition, Import
@@ -32,6 +32,10 @@ MEMBERS = frozenset({"field", "method", "constructor"})
 
 _TYPE_NAME = re.compile(r"(?<![\w.])(?:[a-z]\w*(?:\.|::))*[A-Z]\w*")
 _BARE_PARAMETER = re.compile(r"[A-Z][A-Z0-9]?$")
+_BOUND = re.compile(rf"\s*(?:extends|super|:)\s*&?({_TYPE_NAME.pattern})")
+_PARAMETER_BOUND = re.compile(r"\s*(?:extends|:)")
+_WORD_END = re.compile(r"\w")
+_LIST_BEFORE = re.compile(r"[<\[,]\s*\Z")
 _EXPORT = re.compile(r"(?:@[\w.]+(?:\([^)]*\))?\s*)*(?:export|declare)\b")
 
 
@@ -66,7 +70,6 @@ class Meanings:
         # A namesake in the repository is not what an import from outside it means.
         self.foreign = names_bound_by(imports, {item.statement.line for item in resolved})
         self._imported_files = {item.target for item in resolved}
-        self._bindings_in: dict[str, dict[str, list[Binding]]] = {cursor.path: self.bindings}
         self._found: dict[tuple[str, str], Located | None] = {}
         self._exports: dict[tuple[str, str], Located | None] = {}
         self._lineages: dict[Located, tuple[Located, ...]] = {}
@@ -181,11 +184,10 @@ class Meanings:
         declared = source.definition.signature if source else self._cursor.prefix[-2000:]
         seen: set[Located] = set()
         for name in list(dict.fromkeys(_TYPE_NAME.findall(text)))[:MAX_NAMES_OF_TYPE]:
-            bound = re.search(rf"\b{re.escape(name)}\s*(?:extends|super|:)\s*&?({_TYPE_NAME.pattern})", declared)
-            if bound is None and _BARE_PARAMETER.match(name):
+            bound = _bound_in(declared, name)
+            if not bound and _BARE_PARAMETER.match(name):
                 continue
-            is_parameter = bound is not None and re.search(rf"[<\[,]\s*{re.escape(name)}\s*(?:extends|:)", declared)
-            written = bound.group(1) if bound is not None and is_parameter else name
+            written = bound if bound and _is_parameter(declared, name) else name
             located = self.find_type(written, near=source.path if source else "")
             if located is not None and located not in seen:
                 seen.add(located)
@@ -211,7 +213,7 @@ class Meanings:
     def _find_type_anew(self, written: str, near: str) -> Located | None:
         first, *rest = NAME.findall(written) or [""]
         last = rest[-1] if rest else first
-        for binding in self._bindings_of(near).get(first, ()):
+        for binding in self._bindings_in(near, first):
             wanted = binding.name or (rest[0] if rest else "")
             located = self.exported(binding.target, wanted) if wanted else None
             if located is not None:
@@ -226,10 +228,10 @@ class Meanings:
         ]
         return next(iter(self.nearest_first(found, near)), None)
 
-    def _bindings_of(self, path: str) -> dict[str, list[Binding]]:
-        if path not in self._bindings_in:
-            self._bindings_in[path] = bindings_of(self._graph.imports_of(path))
-        return self._bindings_in[path]
+    def _bindings_in(self, path: str, name: str) -> Sequence[Binding]:
+        if path == self._cursor.path:
+            return self.bindings.get(name, ())
+        return bindings_of_name(self._graph.imports_of(path), name)
 
     def lineage(self, located: Located) -> tuple[Located, ...]:
         """Return the bases of a type, the nearest first; for an alias, the types that it is made of."""
@@ -363,6 +365,34 @@ class Meanings:
 
 _SEEN_BESIDE = frozenset({"jvm", "go", "csharp", "swift", "rust"})
 """Families in which files of one folder see each other's names without an import."""
+
+
+def _bound_in(declared: str, name: str) -> str:
+    """Return the bound that a declaration gives a type parameter, empty where none stands behind the name.
+
+    >>> _bound_in("class Bed<T extends Plant>", "T")
+    'Plant'
+    """
+    for place in _places(declared, name):
+        bound = _BOUND.match(declared, place + len(name))
+        if bound is not None and (place == 0 or not _WORD_END.match(declared, place - 1)):
+            return bound.group(1)
+    return ""
+
+
+def _is_parameter(declared: str, name: str) -> bool:
+    """Say whether a name with a bound stands in a list of type parameters."""
+    return any(
+        _PARAMETER_BOUND.match(declared, place + len(name)) and _LIST_BEFORE.search(declared, 0, place)
+        for place in _places(declared, name)
+    )
+
+
+def _places(text: str, name: str) -> Iterator[int]:
+    place = text.find(name)
+    while place >= 0:
+        yield place
+        place = text.find(name, place + 1)
 
 
 def _is_exported(definition: Definition) -> bool:

@@ -68,6 +68,8 @@ class Index:
     recent: RecentFiles
     lines_of: Callable[[str], Sequence[str] | None]
     """Path → lines as indexed; None when the file has changed since or is gone."""
+    is_as_indexed: Callable[[str], bool]
+    """Path → whether `lines_of` has lines: it costs less than to read them."""
 
 
 def rank(
@@ -109,7 +111,9 @@ class _Choice:
         self._spent = 0
         self._chosen: list[Snippet] = []
         self._texts: set[str] = set()
-        self._own_lines = {line.strip() for line in (cursor.prefix + cursor.suffix).splitlines()}
+        self._held: dict[str, list[tuple[int, int, str]]] = {}
+        """Path → first line, one past the last and squeezed text of each snippet chosen from it."""
+        self._own_lines = set(map(str.strip, (cursor.prefix + cursor.suffix).splitlines()))
 
     def take(self, snippets: Iterator[Snippet], *, limit: int) -> None:
         """Take from `snippets` until what was spent since the first call reaches `limit` tokens."""
@@ -117,7 +121,8 @@ class _Choice:
         for snippet in snippets:
             if misses >= MAX_MISSES or limit - self._spent < MIN_TOKENS:
                 return
-            if self._is_known(snippet):
+            squeezed = " ".join(snippet.text.split())
+            if self._is_known(snippet, squeezed):
                 continue
             cost = self._count_tokens(f"{snippet.comment} {snippet.path}\n{snippet.text}\n")
             if self._spent + cost > limit:
@@ -125,29 +130,23 @@ class _Choice:
                 continue
             misses = 0
             self._spent += cost
-            self._texts.add(_squeezed(snippet.text))
+            self._texts.add(squeezed)
+            self._held.setdefault(snippet.path, []).append((snippet.start_line, snippet.end_line, squeezed))
             self._chosen.append(snippet)
 
     def snippets(self) -> tuple[Snippet, ...]:
         return tuple(self._chosen)
 
-    def _is_known(self, snippet: Snippet) -> bool:
+    def _is_known(self, snippet: Snippet, squeezed: str) -> bool:
         """Say whether the prompt already holds this: from the edited file, or from a snippet chosen before."""
-        if snippet.path == self._path or _squeezed(snippet.text) in self._texts:
+        if snippet.path == self._path or squeezed in self._texts:
             return True
-        if all(line.strip() in self._own_lines for line in snippet.text.split("\n")):
+        if self._own_lines.issuperset(map(str.strip, snippet.text.split("\n"))):
             return True
         return any(
-            snippet.path == other.path
-            and snippet.start_line < other.end_line
-            and other.start_line < snippet.end_line
-            and (_squeezed(snippet.text) in _squeezed(other.text) or _squeezed(other.text) in _squeezed(snippet.text))
-            for other in self._chosen
+            snippet.start_line < end and start < snippet.end_line and (squeezed in other or other in squeezed)
+            for start, end, other in self._held.get(snippet.path, ())
         )
-
-
-def _squeezed(text: str) -> str:
-    return " ".join(text.split())
 
 
 def _search(cursor: Cursor, resolved: Sequence[ResolvedImport], index: Index, settings: RankSettings) -> list[Hit]:
@@ -166,7 +165,7 @@ def _names_in(hits: Sequence[Hit], index: Index) -> dict[str, float]:
     names: dict[str, float] = {}
     for hit in hits:
         lines = index.lines_of(hit.path) or ()
-        words = words_of("\n".join(lines[hit.start_line : hit.end_line]))
+        words = dict.fromkeys(words_of("\n".join(lines[hit.start_line : hit.end_line])))
         for name in index.symbols.used_among(hit.path, words):
             names.setdefault(name, hit.score / hits[0].score)
     return names
@@ -231,21 +230,21 @@ class _Drawing:
                 text = self._list(candidate.listed, room) if candidate.listed else self._show(located, room)
                 self._shown[key] = text
             if text:
+                shown = (*candidate.listed, located.definition)
                 yield Snippet(
                     path=located.path,
                     comment=comment_marker(located.path),
                     text=text,
-                    start_line=min(item.start_line for item in (*candidate.listed, located.definition)),
-                    end_line=max(item.end_line for item in (*candidate.listed, located.definition)),
+                    start_line=min([item.start_line for item in shown]),
+                    end_line=max([item.end_line for item in shown]),
                     score=round(candidate.score, 4),
                     reason=candidate.reason,
                 )
 
     def _show(self, located: Located, room: int) -> str:
         """Return a definition: short ones whole, classes as skeletons, functions by signature."""
-        lines = self._index.lines_of(located.path)
         definition = located.definition
-        if lines is None or definition.end_line > len(lines):
+        if not self._index.is_as_indexed(located.path):
             return ""
         length = definition.end_line - definition.start_line
         if definition.kind in TYPES:
@@ -253,6 +252,7 @@ class _Drawing:
             if members and (length > WHOLE_LINES or members[-1].start_line >= definition.end_line):
                 return _skeleton(located, self._chosen(members, room - len(definition.signature)))
         if length <= WHOLE_LINES:
+            lines = self._index.lines_of(located.path) or ()
             return _dedented(lines[definition.start_line : definition.end_line])
         return definition.signature
 
@@ -267,31 +267,37 @@ class _Drawing:
         A member is likely when many files use it and when its name's parts occur near the cursor.
         """
         likelihoods = self._likelihoods
-        new = [member for member in members if member.name not in likelihoods]
-        for member, used in zip(new, self._index.symbols.files_using_each([item.name for item in new]), strict=True):
-            likelihoods.setdefault(member.name, self._likelihood(member, used))
-        ordered = sorted(members, key=lambda member: -likelihoods[member.name])
+        self._weigh([member for member in members if member.name not in likelihoods])
+        ordered = sorted([(-likelihoods[member.name], place) for place, member in enumerate(members)])
         kept: list[Definition] = []
-        for member in ordered:
+        for _, place in ordered:
+            member = members[place]
             room -= min(len(member.signature), MEMBER_CHARACTERS) + 5
             if room < 0 and kept:
                 break
             kept.append(member)
         return sorted(kept, key=lambda member: member.start_line)
 
-    def _likelihood(self, member: Definition, used: int) -> float:
-        """`used`: how many files use its name."""
-        name = member.name
-        if name.startswith("__") and name != "__init__":
-            return -1
-        parts = terms_of_word(name)
-        shared = 0 if self._terms.isdisjoint(parts) else sum(part in self._terms for part in parts) / len(parts)
-        named = 8 * (name in self._names) + 3 * _constructs(member)
-        return math.sqrt(used) + 4 * shared + named
+    def _weigh(self, members: Sequence[Definition]) -> None:
+        """Find out how likely members are; of several with one name the first counts."""
+        if not members:
+            return
+        likelihoods, names, terms = self._likelihoods, self._names, self._terms
+        used = self._index.symbols.files_using_each([member.name for member in members])
+        for member, times in zip(reversed(members), reversed(used), strict=True):
+            name = member.name
+            likelihood = math.sqrt(times)
+            parts = terms_of_word(name)
+            if not terms.isdisjoint(parts):
+                likelihood += 4 * (sum([part in terms for part in parts]) / len(parts))
+            if name in names:
+                likelihood += 8
+            if member.kind == "constructor" or name in _CONSTRUCTORS:
+                likelihood += 3
+            likelihoods[name] = -1 if name.startswith("__") and name != "__init__" else likelihood
 
 
-def _constructs(member: Definition) -> bool:
-    return member.kind == "constructor" or member.name in ("__init__", "constructor")
+_CONSTRUCTORS = frozenset({"__init__", "constructor"})
 
 
 def _skeleton(located: Located, members: Sequence[Definition]) -> str:
@@ -337,6 +343,6 @@ def _member_line(member: Definition, style: _Style) -> str:
 
 def _dedented(lines: Sequence[str]) -> str:
     """Return lines without the indentation that they share with the first."""
-    first = lines[0]
+    first = lines[0] if lines else ""
     indent = first[: len(first) - len(first.lstrip())]
     return "\n".join(line.removeprefix(indent) for line in lines).rstrip()

@@ -209,6 +209,7 @@ class Repository:
             graph=self._facts.graph,
             recent=self._recent,
             lines_of=self._texts.lines_of,
+            is_as_indexed=self._texts.is_as_indexed,
         )
 
     def files(self) -> tuple[IndexedFile, ...]:

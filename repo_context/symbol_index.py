@@ -92,6 +92,8 @@ class SymbolIndex:
         members = [definition for definition in self._children_in(path, owner.name) if definition is not owner]
         # A nested class of the same name must not lend its members to the other one.
         namesakes = [other for other in self.named_in(path, owner.name) if other is not owner and _has_body(other)]
+        if not namesakes:
+            return members
         return [
             member
             for member in members

@@ -28,6 +28,10 @@ MERGE_RATIO = 4
 """A segment is merged with the one before it unless that one is more than so many times larger."""
 COMPACT_FROM = 20_000
 """Dead chunks that are tolerated in any case; beyond them, no more dead than alive."""
+FREQUENT = 8_000
+"""From so many postings on, what they add to a score before it is weighted is kept until the index changes."""
+MAX_KEPT = 3_000_000
+"""Postings of which that is kept, at eight bytes each."""
 CANDIDATE_SHARES = (0.4, 0.2, 0.1, 0.0)
 """Chunks that score less than this share of the best are looked at only when the others are too few."""
 
@@ -62,6 +66,9 @@ class TextIndex:
         self._length_norm: _Floats | None = None
         self._mean_idf: float | None = None
         self._small: tuple[BM25Okapi, Ints] | None = None
+        self._saturations_kept: dict[tuple[int, int], _Floats] = {}
+        """(Segment, place of the first posting) → `_saturations`; a change of the mean length changes all of them."""
+        self._postings_kept = 0
         self._room: tuple[NDArray[np.int64], _Floats] = np.empty(0, np.int64), np.empty(0)
 
     @classmethod
@@ -262,6 +269,8 @@ class TextIndex:
         self._length_norm = None
         self._mean_idf = None
         self._small = None
+        self._saturations_kept = {}
+        self._postings_kept = 0
 
     def _score_small(self, query: Sequence[str]) -> _Floats:
         """Score with rank-bm25, built anew after a change."""
@@ -287,27 +296,48 @@ class TextIndex:
         ids, weights = self._weigh(query)
         scale = (weights * (K1 + 1)).tolist()
         pieces = [
-            (segment.slots[piece], segment.counts[piece], scale[place])
-            for segment in self._segments
+            (number, piece, scale[place])
+            for number, segment in enumerate(self._segments)
             for place, piece in segment.find(ids)
         ]
         if not pieces:
             return np.zeros(self._slots.used)
-        slots, added = self._scratch(sum(len(found) for found, _, _ in pieces))
-        norm = self._norm()
+        slots, added = self._scratch(sum([piece.stop - piece.start for _, piece, _ in pieces]))
         end = 0
-        for found, counts, factor in pieces:
-            start, end = end, end + len(found)
-            slots[start:end] = found
+        for number, piece, factor in pieces:
+            start, end = end, end + piece.stop - piece.start
+            slots[start:end] = self._segments[number].slots[piece]
             # Each posting adds to its chunk's score: weight * count * (k1 + 1) / (count + norm).
             values = added[start:end]
-            norm.take(found, out=values, mode="clip")
-            values += counts
-            np.divide(counts, values, out=values)
-            values *= factor
+            np.multiply(self._saturations(number, piece, values), factor, out=values)
         scores = np.bincount(slots, weights=added, minlength=self._slots.used)
-        scores[~self._slots.alive[: self._slots.used]] = 0.0
+        if self._chunks < self._slots.used:
+            scores[~self._slots.alive[: self._slots.used]] = 0.0
         return np.asarray(scores, np.float64)
+
+    def _saturations(self, number: int, piece: slice, room: _Floats) -> _Floats:
+        """Return count / (count + norm) of a term's postings in a segment, computed in `room` or kept from before.
+
+        Every question asks for some of the same few hundred terms, whose postings are most of what it reads.
+        """
+        size = piece.stop - piece.start
+        if size < FREQUENT:
+            return self._saturated(number, piece, room)
+        key = number, piece.start
+        kept = self._saturations_kept.get(key)
+        if kept is None:
+            if self._postings_kept + size > MAX_KEPT:
+                return self._saturated(number, piece, room)
+            kept = self._saturations_kept[key] = self._saturated(number, piece, np.empty(size))
+            self._postings_kept += size
+        return kept
+
+    def _saturated(self, number: int, piece: slice, room: _Floats) -> _Floats:
+        segment = self._segments[number]
+        counts = segment.counts[piece]
+        self._norm().take(segment.slots[piece], out=room, mode="clip")
+        room += counts
+        return np.divide(counts, room, out=room)
 
     def _scratch(self, postings: int) -> tuple[NDArray[np.int64], _Floats]:
         """Return room for the slots of so many postings and what they add; the next call uses it again."""
@@ -370,16 +400,12 @@ class TextIndex:
         based = np.searchsorted(slots[tied], len(self._base.lengths) if self._base is not None else 0)
         best[tied[: min(int(based), wanted)]] = True
         best[tied[based:]] = True
-        hits = [
-            Hit(
-                path=self._slots.paths[self._slots.owners[slot]],
-                start_line=int(self._slots.starts[slot]),
-                end_line=int(self._slots.ends[slot]),
-                score=score,
-            )
-            for slot, score in zip(slots[best].tolist(), candidates[best].tolist(), strict=True)
-        ]
-        return sorted(hits, key=lambda hit: (-hit.score, hit.path, hit.start_line))[:wanted]
+        kept = slots[best]
+        paths = [self._slots.paths[owner] for owner in self._slots.owners[kept].tolist()]
+        starts, ends = self._slots.starts[kept].tolist(), self._slots.ends[kept].tolist()
+        # Sorted as plain values: equal scores in order of path and line.
+        ordered = sorted(zip((-candidates[best]).tolist(), paths, starts, ends, strict=True))[:wanted]
+        return [Hit(path=path, start_line=start, end_line=end, score=-score) for score, path, start, end in ordered]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -1,5 +1,11 @@
-import pytest
+import re
+from collections import Counter
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from repo_context import cursor_text
 from repo_context.cursor_text import CursorText
 from repo_context.snippet import Cursor
 
@@ -93,3 +99,67 @@ def test_calls_tags_and_literals_that_are_open_are_found_innermost_first(text, e
 )
 def test_the_bases_of_the_class_around_the_cursor(path, header, expected):
     assert read(header + "    ", path).bases == expected
+
+
+SLOW_PATH = r"(?:[^\W\d]\w*(?:\?\.|!?\.|->|::))*[^\W\d]\w*"
+SLOW = {
+    "_ANNOTATED": rf"\b([^\W\d]\w*)\??[ \t]*:[ \t]*[&*]*(?:'\w+[ ])?(?:mut[ ]|dyn[ ])?[\"']?({cursor_text._TYPE})",
+    "_CONSTRUCTED": (
+        r"\b([^\W\d]\w*)\s*(?::\s*[\w.\[\]| ]+)?:?=\s*(?:await\s+)?(?:new\s+|&)?"
+        r"((?:\w+(?:\.|::))*[A-Z]\w*)\s*[({<]"
+    ),
+    "_ENTERED": r"\bwith\s+((?:\w+\.)*[A-Z]\w*)\([^\n]*\)\s+as\s+(\w+)",
+    "_DECLARED": r"\b((?:[A-Z]\w*\.)*[A-Z]\w*(?:<[^=;(){}\n]*>)?)(?:\[\])?[ \t*&]+([a-z_]\w*)\s*[=;,):]",
+    "_ASSIGNED": (
+        r"\b([^\W\d]\w*)(?:\s*,\s*\w+)?\s*:?=[ \t]*(?:await\s+|yield\s+)?[&*]*"
+        rf"({SLOW_PATH})[ \t]*[?!]?(?=[;,)\n]|$)"
+    ),
+    "_MEMBER": r"(?:([^\W\d]\w*)\s*)?(?:\.|->|::)\s*([^\W\d]\w*)?",
+    "_ARGUMENTS": r"\([^()]*\)|\[[^\[\]]*\]|(?<=\w)<[\w, <>]*>",
+    "_CALLBACK": (
+        rf"(?<![^\W\d])({SLOW_PATH})(?:\([^()]*\))?(?:\?\.|!?\.)\w+\("
+        r"\s*(?:\(?\s*([^\W\d]\w*)\b[^()=\n]*\)?\s*(?:=>|->)|\|\s*&?(\w+)\s*\|)"
+    ),
+    "_LOOPED": (
+        r"\b(?:for|foreach)\s*\(?\s*(?:(?:const|let|var|val|auto|[A-Z][\w.<>\[\]]*)\s+)?[&*(]*(?:\w+\s*,\s*)?([^\W\d]\w*)\)?"
+        rf"\s*(?:\bof\b|\bin\b|:=\s*range\b|:)\s*[&*]*({SLOW_PATH})"
+    ),
+}  # fmt: skip
+"""The rules as they read plainest."""
+PIECES = [
+    *["a", "b1", "Cart", "Map", "ä", "->", "=>", "::", "?.", ":=", "for", "each", "0x1f", "a.b"],
+    "in ",
+    "of ",
+    "with ",
+    " as ",
+    "new ",
+    "x: Cart",
+]
+TEXTS = st.lists(
+    st.sampled_from(PIECES) | st.sampled_from(" \n\t.,:;=()[]{}<>|&*?!'\"1_"),
+    max_size=30,
+).map("".join)
+
+
+@given(TEXTS)
+def test_each_rule_finds_what_it_finds_written_plainly(text):
+    for name, plain in SLOW.items():
+        expected = [match.groups() for match in re.finditer(plain, text)]
+        if name == "_ANNOTATED":
+            assert list(cursor_text._annotated(text)) == expected
+        else:
+            assert [match.groups() for match in getattr(cursor_text, name).finditer(text)] == expected, name
+    if re.search(SLOW["_CALLBACK"], text):
+        assert cursor_text._CALLBACK_START.search(text)
+
+
+@given(TEXTS, TEXTS)
+def test_names_are_counted_and_placed_as_one_by_one(before, after):
+    found = CursorText(Cursor(path="a.py", prefix=before, suffix=after))
+    assert +found.counts == Counter(cursor_text.NAME.findall(f"{before}\n{after}"))
+    rows = {}
+    for lines in (before.split("\n")[::-1], after.split("\n")):
+        for row, line in enumerate(lines):
+            for name in cursor_text.NAME.findall(line):
+                rows[name] = min(row, rows.get(name, row))
+    assert found.distances == rows

@@ -1,5 +1,10 @@
-import pytest
+import re
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from repo_context import name_meaning
 from repo_context.repository import Repository
 from repo_context.snippet import Cursor
 from tests.support.files import write_files
@@ -126,3 +131,16 @@ def test_a_bare_type_parameter_stands_for_nothing(ask):
     files = {"src/t.ts": "export class T {\n  secret = 1;\n}\n", "src/f.ts": "export function f<T>(x: T): T {}\n"}
     found = ask('import { f } from "./f";\nconst x = f(1);\nx.‸', "src/a.ts", files)
     assert not [snippet for snippet in found if snippet.reason.startswith("receiver")]
+
+
+SIGNATURES = st.lists(
+    st.sampled_from([*"<>[](),: &\n.", "T", "TB", "Plant", "a.Plant", " extends ", "super", "é"]), max_size=14
+).map("".join)
+
+
+@given(SIGNATURES, st.sampled_from(["T", "TB", "Plant", "a.Plant"]))
+def test_the_bound_of_a_type_parameter_is_what_one_expression_for_its_name_finds(declared, name):
+    bound = re.search(rf"\b{re.escape(name)}\s*(?:extends|super|:)\s*&?({name_meaning._TYPE_NAME.pattern})", declared)
+    assert name_meaning._bound_in(declared, name) == (bound.group(1) if bound else "")
+    listed = re.search(rf"[<\[,]\s*{re.escape(name)}\s*(?:extends|:)", declared)
+    assert name_meaning._is_parameter(declared, name) == bool(listed)

@@ -78,6 +78,21 @@ def test_scores_equal_rank_bm25_before_and_after_edits(files):
     corpus.check()
 
 
+@pytest.mark.parametrize("most", [0, 200, 1_000_000], ids=["none", "some", "all"])
+def test_what_is_kept_of_frequent_terms_changes_no_score(monkeypatch, most):
+    monkeypatch.setattr("repo_context.text_index.FREQUENT", 50)
+    monkeypatch.setattr("repo_context.text_index.MAX_KEPT", most)
+    corpus = Corpus(5)
+    paths = [f"f{number}.py" for number in range(150)]
+    corpus.put(paths)
+    corpus.check()
+    corpus.index.compact()
+    for path in paths[:6]:
+        corpus.check()
+        corpus.put([path])
+        corpus.check()
+
+
 def test_both_scorers_are_exercised():
     small, large = Corpus(0), Corpus(1)
     small.put([f"f{number}" for number in range(5)])
