@@ -126,15 +126,8 @@ SLOW = {
     ),
 }  # fmt: skip
 """The rules as they read plainest."""
-PIECES = [
-    *["a", "b1", "Cart", "Map", "ä", "->", "=>", "::", "?.", ":=", "for", "each", "0x1f", "a.b"],
-    "in ",
-    "of ",
-    "with ",
-    " as ",
-    "new ",
-    "x: Cart",
-]
+PIECES = ["a", "b1", "Cart", "Map", "ä", "->", "=>", "::", "?.", ":=", "for", "each", "0x1f", "a.b", "x: Cart"]
+PIECES += ["in ", "of ", "with ", " as ", "new ", "await ", "const ", "mut ", "a = b\n"]
 TEXTS = st.lists(
     st.sampled_from(PIECES) | st.sampled_from(" \n\t.,:;=()[]{}<>|&*?!'\"1_"),
     max_size=30,
