@@ -1,6 +1,7 @@
 """Python: packages, relative imports, names that a package passes on, src layouts, namespace packages, stubs."""
 
 import re
+import sys
 from bisect import insort
 from collections.abc import Callable, Collection, Iterable
 
@@ -66,11 +67,18 @@ class PythonResolver:
     def _absolute(self, path: str, name: str) -> str | None:
         if not name:
             return None
+        folder = path.rpartition("/")[0]
         known = self._modules.named(name)
+        standard = name.partition(".")[0] in sys.stdlib_module_names
+        if standard:
+            # `import json` means another file only where that one stands in a source root, not deep in a package.
+            known = [other for other in known if _stands_in_root(other, name)]
         if known:
             return nearest(known, path)
         # A script's own folder is on its path.
-        return self._file(join(path.rpartition("/")[0], name.replace(".", "/")))
+        return (
+            None if standard and _is_package(self._table, folder) else self._file(join(folder, name.replace(".", "/")))
+        )
 
     def _file(self, stem: str | None) -> str | None:
         if stem is None:
@@ -143,6 +151,13 @@ def _names_of(path: str, table: FileTable, root_package: str) -> tuple[str, ...]
 
 def _is_package(table: FileTable, folder: str) -> bool:
     return f"{folder}/__init__.py" in table.files or f"{folder}/__init__.pyi" in table.files
+
+
+def _stands_in_root(path: str, name: str) -> bool:
+    """Say whether a module is found by its name from the repository's root, or from a folder such as `src`."""
+    stem = path.rpartition(".")[0].removesuffix("/__init__")
+    root = stem.removesuffix(name.replace(".", "/")).rstrip("/")
+    return not root or root.rpartition("/")[2] in _ROOTS
 
 
 def _forget(files: dict[str, list[str]], name: str, path: str) -> None:

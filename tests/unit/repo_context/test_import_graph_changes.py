@@ -44,6 +44,8 @@ MORE = {
         "src/deep/three.py": "from .four import fifth\nfrom .. import deep\nthird = 3",
         "src/deep/four.py": "from deep import three\nfrom forest.src.deep import fifth, third\nimport one",
         "deep-stubs/five.pyi": "from deep.three import third",
+        "src/deep/json.py": "import json, one",
+        "deep/json/__init__.py": "import json",
         "run.py": "from deep import third, fifth\nimport deep.five, four\nfrom src.deep.three import *",
     },
     "crates": {
