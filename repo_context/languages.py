@@ -5,6 +5,7 @@ loaded raises `GrammarMissingError`; callers report it, and index the file as pl
 """
 
 import importlib
+import re
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.resources import files
@@ -26,10 +27,11 @@ class Grammar:
     """Import name of the grammar's wheel."""
     function: str = "language"
     """The function in `module` that returns the grammar."""
-    queries: tuple[str, ...]
-    """Names of files in `repo_context/queries`, without the extension; they are read as one query.
+    query: str
+    """Name of a file in `repo_context/queries`, without the extension.
 
-    What follows a line `; References` finds the names that a file uses.
+    A first line `; inherits: NAME` puts another file before it. What follows a line `; References` finds the names that
+    a file uses.
     """
     reach: int | None = None
     """How far below the top of the tree definitions and imports start that are found at once; None: anywhere.
@@ -53,43 +55,41 @@ class Language:
 
 _PYTHON = Grammar(
     module="tree_sitter_python",
-    queries=("python",),
+    query="python",
     reach=4,
     deeper=rb"\n[ \t]+(?=(?:def|async|class|import|from|type)[ \t]).",
 )
 
 PARSED_LANGUAGES: tuple[Language, ...] = (
     Language(name="python", comment="#", grammar=_PYTHON),
-    Language(
-        name="javascript", comment="//", grammar=Grammar(module="tree_sitter_javascript", queries=("javascript",))
-    ),
+    Language(name="javascript", comment="//", grammar=Grammar(module="tree_sitter_javascript", query="javascript")),
     Language(
         name="typescript",
         comment="//",
-        grammar=Grammar(module="tree_sitter_typescript", function="language_typescript", queries=("typescript",)),
+        grammar=Grammar(module="tree_sitter_typescript", function="language_typescript", query="typescript"),
     ),
     Language(
         name="tsx",
         comment="//",
-        grammar=Grammar(module="tree_sitter_typescript", function="language_tsx", queries=("typescript", "tsx")),
+        grammar=Grammar(module="tree_sitter_typescript", function="language_tsx", query="tsx"),
     ),
-    Language(name="java", comment="//", grammar=Grammar(module="tree_sitter_java", queries=("java",), reach=5)),
-    Language(name="go", comment="//", grammar=Grammar(module="tree_sitter_go", queries=("go",))),
-    Language(name="rust", comment="//", grammar=Grammar(module="tree_sitter_rust", queries=("rust",))),
-    Language(name="c", comment="//", grammar=Grammar(module="tree_sitter_c", queries=("c",))),
-    Language(name="cpp", comment="//", grammar=Grammar(module="tree_sitter_cpp", queries=("cpp",))),
-    Language(name="csharp", comment="//", grammar=Grammar(module="tree_sitter_c_sharp", queries=("csharp",))),
-    Language(name="ruby", comment="#", grammar=Grammar(module="tree_sitter_ruby", queries=("ruby",))),
+    Language(name="java", comment="//", grammar=Grammar(module="tree_sitter_java", query="java", reach=5)),
+    Language(name="go", comment="//", grammar=Grammar(module="tree_sitter_go", query="go")),
+    Language(name="rust", comment="//", grammar=Grammar(module="tree_sitter_rust", query="rust")),
+    Language(name="c", comment="//", grammar=Grammar(module="tree_sitter_c", query="c")),
+    Language(name="cpp", comment="//", grammar=Grammar(module="tree_sitter_cpp", query="cpp")),
+    Language(name="csharp", comment="//", grammar=Grammar(module="tree_sitter_c_sharp", query="csharp")),
+    Language(name="ruby", comment="#", grammar=Grammar(module="tree_sitter_ruby", query="ruby")),
     Language(
         name="php",
         comment="//",
-        grammar=Grammar(module="tree_sitter_php", function="language_php", queries=("php",)),
+        grammar=Grammar(module="tree_sitter_php", function="language_php", query="php"),
     ),
-    Language(name="bash", comment="#", grammar=Grammar(module="tree_sitter_bash", queries=("bash",))),
-    Language(name="kotlin", comment="//", grammar=Grammar(module="tree_sitter_kotlin", queries=("kotlin",))),
-    Language(name="swift", comment="//", grammar=Grammar(module="tree_sitter_swift", queries=("swift",))),
-    Language(name="scala", comment="//", grammar=Grammar(module="tree_sitter_scala", queries=("scala",))),
-    Language(name="lua", comment="--", grammar=Grammar(module="tree_sitter_lua", queries=("lua",))),
+    Language(name="bash", comment="#", grammar=Grammar(module="tree_sitter_bash", query="bash")),
+    Language(name="kotlin", comment="//", grammar=Grammar(module="tree_sitter_kotlin", query="kotlin")),
+    Language(name="swift", comment="//", grammar=Grammar(module="tree_sitter_swift", query="swift")),
+    Language(name="scala", comment="//", grammar=Grammar(module="tree_sitter_scala", query="scala")),
+    Language(name="lua", comment="--", grammar=Grammar(module="tree_sitter_lua", query="lua")),
     # The code cells of a notebook (`repo_context.notebook`), which are Python.
     Language(name="jupyter", comment="#", grammar=_PYTHON),
 )
@@ -305,7 +305,7 @@ def load_grammar(grammar: Grammar) -> TreeSitterLanguage:
     except (ImportError, AttributeError, ValueError, TypeError) as error:
         package = grammar.module.replace("_", "-")
         raise GrammarMissingError(
-            f"cannot load the grammar of {grammar.queries[-1]}: run `pip install {package}` ({error})"
+            f"cannot load the grammar of {grammar.query}: run `pip install {package}` ({error})"
         ) from error
 
 
@@ -323,18 +323,23 @@ class Queries:
 def load_query(grammar: Grammar) -> Queries:
     """Compile our queries for a grammar once per process; raises like `load_grammar`."""
     language = load_grammar(grammar)
-    structure, _, references = query_source(grammar).partition("; References")
-    return Queries(
-        structure=Query(language, structure),
-        references=Query(language, f";{references}"),
-    )
+    structure, references = _query_parts(grammar.query)
+    return Queries(structure=Query(language, structure), references=Query(language, references))
+
+
+def query_source(grammar: Grammar) -> str:
+    """Return the text of our query for a grammar."""
+    return "\n".join(_query_parts(grammar.query))
 
 
 @cache
-def query_source(grammar: Grammar) -> str:
-    """Return the text of our query for a grammar."""
-    folder = files("repo_context") / "queries"
-    return "\n".join((folder / f"{name}.scm").read_text(encoding="utf-8") for name in grammar.queries)
+def _query_parts(name: str) -> tuple[str, str]:
+    """Return what finds definitions and imports, and what finds names used, each after what the file inherits."""
+    text = (files("repo_context") / "queries" / f"{name}.scm").read_text(encoding="utf-8")
+    structure, heading, references = text.partition("; References")
+    inherited = re.match(r"; inherits: (\w+)", text)
+    before = _query_parts(inherited.group(1)) if inherited else ("", "")
+    return f"{before[0]}{structure}", f"{before[1]}{heading}{references}"
 
 
 def missing_grammars() -> tuple[str, ...]:

@@ -1,3 +1,5 @@
+; inherits: c_family
+
 ; Definitions
 (function_definition declarator: (function_declarator
   declarator: [(identifier) (field_identifier) (operator_name) (destructor_name)] @name)) @definition.function
@@ -36,26 +38,10 @@
   declarator: [(field_identifier) (operator_name)] @name)) @definition.method
 (field_declaration declarator: (_
   (function_declarator declarator: (field_identifier) @name))) @definition.method
-(field_declaration declarator: (field_identifier) @name) @definition.field
 (field_declaration declarator: (_ declarator: (field_identifier) @name)) @definition.field
 (class_specifier name: (type_identifier) @name body: (_)) @definition.class
-(struct_specifier name: (type_identifier) @name body: (_)) @definition.class
-(union_specifier name: (type_identifier) @name body: (_)) @definition.class
-(enum_specifier name: (type_identifier) @name body: (_)) @definition.enum
 (namespace_definition name: (namespace_identifier) @name) @definition.module
-(type_definition declarator: (type_identifier) @name) @definition.type
 (alias_declaration name: (type_identifier) @name) @definition.type
-(preproc_def name: (identifier) @name) @definition.macro
-(preproc_function_def name: (identifier) @name) @definition.macro
-(translation_unit (declaration
-  declarator: (init_declarator declarator: (identifier) @name)) @definition.variable)
-
-; Imports
-(preproc_include path: (string_literal (string_content) @import.module))
-(preproc_include path: (system_lib_string) @import.module)
 
 ; References
-(call_expression function: (identifier) @reference)
 (call_expression function: (qualified_identifier name: (identifier) @reference))
-(field_expression field: (field_identifier) @reference)
-(type_identifier) @reference

@@ -1,3 +1,5 @@
-; Added to typescript.scm: what only the TSX grammar has
+; inherits: typescript
+
+; References
 (jsx_opening_element name: (identifier) @reference)
 (jsx_self_closing_element name: (identifier) @reference)

@@ -1,12 +1,15 @@
 import doctest
 import importlib
 import os
+import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from repo_context import languages
 from repo_context.errors import GrammarMissingError
 from repo_context.languages import (
     PARSED_LANGUAGES,
@@ -17,8 +20,11 @@ from repo_context.languages import (
     load_grammar,
     load_query,
     missing_grammars,
+    query_source,
 )
 from repo_context.repository import Repository
+
+QUERIES = Path(languages.__file__).parent / "queries"
 
 
 @pytest.mark.parametrize("language", PARSED_LANGUAGES, ids=lambda language: language.name)
@@ -27,13 +33,31 @@ def test_every_parsed_language_loads_its_grammar_and_its_query_fits(language):
     assert load_query(language.grammar).structure.pattern_count > 0
 
 
+def test_a_query_holds_all_that_the_ones_it_inherits_hold():
+    sources = {language.name: query_source(language.grammar) for language in PARSED_LANGUAGES if language.grammar}
+    for line in sources["typescript"].splitlines():
+        assert line.startswith(";") or line in sources["tsx"]
+    assert "(generator_function_declaration" in sources["javascript"]
+    assert "(preproc_include" in sources["cpp"]
+
+
+@pytest.mark.parametrize("names", [("ecma", "javascript", "typescript"), ("c_family", "c", "cpp")])
+def test_languages_of_one_family_repeat_no_pattern(names):
+    patterns = [one for name in names for one in re.split(r"\n(?=[(;])", (QUERIES / f"{name}.scm").read_text())]
+    assert [one for one, count in Counter(filter(is_pattern, patterns)).items() if count > 1] == []
+
+
+def is_pattern(text):
+    return text.startswith("(")
+
+
 def test_an_installation_misses_no_grammar():
     assert missing_grammars() == ()
 
 
 def test_a_missing_grammar_is_an_error_that_says_what_to_install():
     with pytest.raises(GrammarMissingError, match="pip install tree-sitter-nosuch"):
-        load_grammar(Grammar(module="tree_sitter_nosuch", queries=("nosuch",)))
+        load_grammar(Grammar(module="tree_sitter_nosuch", query="nosuch"))
 
 
 @pytest.mark.parametrize(
