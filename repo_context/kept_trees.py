@@ -46,6 +46,10 @@ class KeptTrees:
             self._kept.popitem(last=False)
         return tree
 
+    def __contains__(self, path: str) -> bool:
+        """Say whether a tree of a file is kept, of whichever text."""
+        return path in self._kept
+
     def drop(self, path: str) -> None:
         """Forget one file; nothing happens when it is not kept."""
         self._kept.pop(path, None)

@@ -185,8 +185,11 @@ class Repository:
         return found
 
     def note_open(self, path: str | Path) -> None:
-        """Tell that the user looks at a file: its text counts a little more."""
-        self._note(path, self._recent.note_open)
+        """Tell that the user looks at a file: its text counts a little more, and it is made ready to be edited."""
+        relative = self._relative(path)
+        if relative is not None:
+            self._recent.note_open(relative)
+            self._make_ready(relative)
 
     def note_edit(self, path: str | Path) -> None:
         """Tell that the user has edited a file: its text counts more for the next ones that are edited."""
@@ -195,6 +198,13 @@ class Repository:
     def note_closed(self, path: str | Path) -> None:
         """Tell that the user has closed a file."""
         self._note(path, self._recent.forget)
+
+    def _make_ready(self, path: str) -> None:
+        """Read an indexed file as an edit would, so that its first one finds a tree, and its words' terms, like any."""
+        language = language_of(path)
+        text = self._texts.read(path) if language and path in self._files and path not in self._trees else None
+        if language is not None and text is not None and reject_text(text) is None:
+            record_text(path, text, language, self._counter, self._trees)
 
     def _note(self, path: str | Path, note: Callable[[str], None]) -> None:
         relative = self._relative(path)

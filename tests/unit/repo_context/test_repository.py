@@ -380,3 +380,17 @@ def test_opening_takes_wall_time_and_says_so(reopen):
     started = time.perf_counter()
     summary = reopen().summary()
     assert 0 < summary.seconds <= time.perf_counter() - started
+
+
+def test_an_opened_file_is_made_ready_and_answers_as_if_it_had_not_been(tmp_path):
+    write_files(tmp_path / "r", {"a.py": "class Cart:\n    def total(self):\n        return 1\n", "b.py": "x = 1\n"})
+    answers, kept = [], []
+    for opened in ([], ["a.py", "missing.py", "../outside.py"]):
+        with Repository.open(tmp_path / "r", index_folder=tmp_path / f"index{len(opened)}") as repository:
+            for path in opened:
+                repository.note_open(path)
+            kept.append("a.py" in repository._trees)
+            repository.update("a.py", "class Cart:\n    def total(self, fresh):\n        return fresh\n")
+            answers.append(ask(repository, "from a import Cart\nCart().total(fresh"))
+    assert kept == [False, True]
+    assert answers[0] == answers[1] != []
