@@ -66,7 +66,8 @@ class JvmResolver:
     def _named(self, path: str, module: str, name: str) -> str | None:
         """Return the file that gives `name` in `module`: a package, a class in one, or a Kotlin file's class."""
         owners = module.split(".") if module else []
-        for length in range(len(owners), max(len(owners) - 3, -1), -1):
+        # A constant of a type in a type in a class stands three names behind its package.
+        for length in range(len(owners), max(len(owners) - 4, -1), -1):
             package = ".".join(owners[:length])
             wanted = owners[length] if length < len(owners) else name
             paths = self._table.exporters("jvm", package, wanted)

@@ -136,6 +136,7 @@ CONTENT = {
         (["src/org/x/B.java"], "src/org/y/A.java", "import org.x.B;", ["src/org/x/B.java"]),
         (["src/org/x/B.java"], "src/org/y/A.java", "import static org.x.B.of;", ["src/org/x/B.java"]),
         (["src/org/x/B.java"], "src/org/y/A.java", "import org.x.B.Inner;", ["src/org/x/B.java"]),
+        (["src/org/x/B.java"], "src/org/y/A.java", "import static org.x.B.Inner.Kind.GREEN;", ["src/org/x/B.java"]),
         (
             ["go.mod", "inner/b.go", "inner/b_test.go"],
             "a.go",
