@@ -83,7 +83,7 @@ class Surroundings:
 
 def score(features: Mapping[str, float], weights: Mapping[str, float]) -> float:
     """Return the weighted sum; what has no weight does not count."""
-    return sum(weight * features[name] for name, weight in weights.items())
+    return sum(weights.get(name, 0.0) * value for name, value in features.items())
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ _SURE: Final = math.log(0.5)
 """No other line can be likelier than one of this log-probability; only what stands behind could speak for it."""
 _MARGIN: Final = 3.0
 """A line, or a beginning of as many tokens, that is e^3 times less likely than the best by the n-gram models is out."""
-_FAINT: Final = 1e-3
+_FAINT: Final = 1e-2
 """A token so many times less likely than the best begins no proposed line: it would fall below the margin."""
 _LONGEST: Final = 40
 """Tokens of a proposed line."""
@@ -108,14 +108,16 @@ class LineChoice:
             written.append(step)
             yield Step()
         text = "".join(step.text for step in written)
-        scores = {}
-        for judged in self.judge(self.lines(written)):
-            scores[judged.text] = score(judged.features, self._weights)
+        best, highest = text, -math.inf
+        surroundings = Surroundings(self._prefix, self._suffix)
+        for line in self.lines(written):
+            value = self._value(line, surroundings, least=highest)
+            if value > highest:
+                best, highest = line, value
             yield Step()
             if cancelled():
                 yield from (*written[:-1], replace(written[-1], finish_reason=FinishReason.CANCELLED))
                 return
-        best = max(scores, key=scores.__getitem__, default=text)
         yield from written if best == text else self._spelled(best)
 
     def lines(self, written: Sequence[Step]) -> list[str]:
@@ -126,22 +128,39 @@ class LineChoice:
         lines = dict.fromkeys(["".join(step.text for step in written), *self._proposals()])
         return list(lines) if len(lines) > 1 else []
 
-    def judge(self, lines: Iterable[str]) -> Iterator["JudgedLine"]:
+    def judge(self, lines: Iterable[str]) -> Iterator[JudgedLine]:
         """Yield lines with their features, but for those that are too long to be read."""
         surroundings = Surroundings(self._prefix, self._suffix)
         for line in lines:
-            end = len(self._tokenizer.encode(f"{self._removed}{line}\n"))
-            if end <= self._room:
-                yield JudgedLine(line, surroundings.features(line) | self._log_probabilities(line, end))
+            tokens, end = self._tokens_of(line)
+            if end <= len(tokens):
+                scores = list(self._log_probabilities(tokens))
+                read = {LOG_PROBABILITY: sum(scores[:end]), BEHIND: sum(scores[end:])}
+                yield JudgedLine(line, surroundings.features(line) | read)
 
-    def _log_probabilities(self, line: str, end: int) -> dict[str, float]:
+    def _value(self, line: str, surroundings: Surroundings, *, least: float) -> float:
+        """Return the weighted sum of a line's features; -inf once it must end below `least`, or if it is too long."""
+        tokens, end = self._tokens_of(line)
+        if end > len(tokens):
+            return -math.inf
+        weights = self._weights.get(LOG_PROBABILITY, 0.0), self._weights.get(BEHIND, 0.0)
+        only_falls = min(weights) >= 0
+        value = score(surroundings.features(line), self._weights)
+        for index, log_probability in enumerate(self._log_probabilities(tokens)):
+            value += weights[index >= end] * log_probability
+            if only_falls and value < least:
+                return -math.inf
+        return value
+
+    def _tokens_of(self, line: str) -> tuple[list[int], int]:
+        """Return a line in tokens with the first ones behind it, as far as they can be read, and where it ends."""
+        end = len(self._tokenizer.encode(f"{self._removed}{line}\n"))
         tokens = self._tokenizer.encode(self._removed + line + self._behind)
-        tokens = tokens[: min(end + _TOKENS_BEHIND, self._room)]
-        scores = [
-            math.log(max(float(probabilities[token]), _LEAST))
-            for token, probabilities in zip(tokens, self._predictor.along(tokens), strict=True)
-        ]
-        return {LOG_PROBABILITY: sum(scores[:end]), BEHIND: sum(scores[end:])}
+        return tokens[: min(end + _TOKENS_BEHIND, self._room)], end
+
+    def _log_probabilities(self, tokens: Sequence[int]) -> Iterator[float]:
+        for token, probabilities in zip(tokens, self._predictor.along(tokens), strict=True):
+            yield math.log(max(float(probabilities[token]), _LEAST))
 
     def _proposals(self) -> list[str]:
         """Return the likeliest lines by the n-gram models, best first.

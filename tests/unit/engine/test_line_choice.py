@@ -20,6 +20,8 @@ from tests.support.tiny_model import CORPUS, write_tiny_model
 
 HANDLES = "file.open()\nfile.read()\nfile.close()\n\n" * 3 + "file.open()\nfile.write()\nfile.flush()\n\n" * 2
 
+FITTED = BY_PROBABILITY | {"characters": 0.01, "repeats_next_line": -2.0, "similar_lines": 0.2, "unknown_names": -0.5}
+
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
@@ -70,12 +72,20 @@ def test_the_weights_of_the_features_choose(model, weight, line):
 
 
 @pytest.mark.parametrize("source", [Source.CACHE, Source.BOTH])
-def test_the_judged_lines_are_those_that_completing_chooses_among(model, source):
-    asked = request("import file\nfile.open()\n", "\nfile.flush()\n")
-    judged = completer(model, HANDLES, source).judged_lines(asked)
-    best = max(judged, key=lambda line: score(line.features, model.mixture.line_weights))
-    assert complete(completer(model, HANDLES, source), asked).text == best.text
-    assert len(judged) > 1
+@pytest.mark.parametrize("weights", [BY_PROBABILITY, FITTED, BY_PROBABILITY | {"behind": -0.5}])
+def test_the_line_that_is_chosen_is_the_best_of_all_judged_in_full(model, source, weights):
+    """Completing leaves a line as soon as it must lose; the reference reads every line to its end."""
+    weighed = replace(model, mixture=replace(model.mixture, line_weights=weights))
+    judging, writing = completer(weighed, HANDLES + CORPUS, source), completer(weighed, HANDLES + CORPUS, source)
+    compared = 0
+    for cursor in range(60, 700, 35):
+        asked = request(CORPUS[:cursor], CORPUS[cursor:])
+        judged = judging.judged_lines(asked)
+        compared += len(judged) > 1
+        if judged:
+            best = max(judged, key=lambda line: score(line.features, weights))
+            assert complete(writing, asked).text == best.text
+    assert compared > 3
 
 
 def test_a_request_without_a_choice_has_no_judged_lines(model):
