@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from engine.paths import PACKAGES_FOLDER
+from lsp_server.sent_texts import TextSender
 from repo_context.snippet import Cursor, IndexProgress, Snippet
 
 log = logging.getLogger("midfill.index")
@@ -78,6 +79,7 @@ class IndexProcess:
         self._on_progress, self._on_ready = on_progress, on_ready
         self._on_new_file, self._on_failed = on_new_file, on_failed
         self._process: asyncio.subprocess.Process | None = None
+        self._texts = TextSender()
         self._task: asyncio.Task[None] | None = None
         self._work = asyncio.Event()
         self._wanted: _Wanted | None = None
@@ -192,6 +194,7 @@ class IndexProcess:
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, env=child_environment(),
         )  # fmt: skip
         self._process = process
+        self._texts.forget()
         await self._await_ready()
         gone = asyncio.ensure_future(process.wait())
         try:
@@ -265,8 +268,8 @@ class IndexProcess:
         if wanted.answer.done():
             return
         cursor = wanted.cursor
-        question = {"do": "snippets", "path": cursor.path, "prefix": cursor.prefix, "suffix": cursor.suffix}
-        reply = await self._ask(question | {"budget": wanted.budget})
+        question = {"do": "snippets", "path": cursor.path, "at": len(cursor.prefix), "budget": wanted.budget}
+        reply = await self._ask(question | {"text": cursor.prefix + cursor.suffix})
         found = tuple(Snippet(**snippet) for snippet in reply.get("snippets", ()))
         self._answers.pop(cursor.path, None)
         self._answers[cursor.path] = found
@@ -276,6 +279,16 @@ class IndexProcess:
             wanted.answer.set_result(found)
 
     async def _ask(self, question: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the reply to a question; its `text`, if it has one, is sent as a change of the one sent before."""
+        if question.get("text") is None:
+            return await self._exchange(question)
+        reply = await self._exchange({**question, "text": self._texts.pack(question["text"])})
+        if "resend" in reply:
+            self._texts.forget()
+            reply = await self._exchange({**question, "text": self._texts.pack(question["text"])})
+        return reply
+
+    async def _exchange(self, question: Mapping[str, Any]) -> dict[str, Any]:
         assert self._process is not None
         assert self._process.stdin is not None
         body = json.dumps(question, separators=(",", ":")).encode()

@@ -2,8 +2,9 @@
 
     python -P -m lsp_server.index_worker ROOT MODEL
 
-Messages both ways are JSON behind a 4-byte big-endian length. The first replies come unasked: `progress` any number of
-times, then `ready` and `files`, or `failed`. The process ends when its standard input does.
+Messages both ways are JSON behind a 4-byte big-endian length; a question's `text` comes as `sent_texts` packs it, and
+`resend` asks for it whole. The first replies come unasked: `progress` any number of times, then `ready` and `files`,
+or `failed`. The process ends when its standard input does.
 """
 
 import gc
@@ -16,6 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any, Final
 
+from lsp_server.sent_texts import TextReceiver
 from lsp_server.symbol_questions import import_of, unknown_names
 from lsp_server.token_counter import token_counter
 from repo_context.errors import RepoContextError
@@ -70,7 +72,13 @@ def _serve(
     repository: Repository, count_tokens: Callable[[str], int], questions: IO[bytes], replies: IO[bytes]
 ) -> None:
     _announce(repository, replies)
+    texts = TextReceiver()
     while (question := read_message(questions)) is not None:
+        if isinstance(question.get("text"), dict):
+            question["text"] = texts.unpack(question["text"])
+            if question["text"] is None:
+                write_message(replies, {"resend": True})
+                continue
         write_message(replies, _answer(repository, question, count_tokens))
 
 
@@ -118,7 +126,8 @@ def _answer(repository: Repository, question: dict[str, Any], count_tokens: Call
     try:
         match question["do"]:
             case "snippets":
-                cursor = Cursor(path=question["path"], prefix=question["prefix"], suffix=question["suffix"])
+                text, at = question["text"], question["at"]
+                cursor = Cursor(path=question["path"], prefix=text[:at], suffix=text[at:])
                 snippets = repository.snippets_for(cursor, budget=question["budget"], count_tokens=count_tokens)
                 return {"snippets": [asdict(snippet) for snippet in snippets]}
             case "update":

@@ -8,6 +8,7 @@ from tree_sitter import Point, Tree
 
 from repo_context.languages import Grammar
 from repo_context.syntax import FileSyntax, parse_tree, read_tree
+from repo_context.text_difference import shared_end, shared_start
 
 MAX_TREES = 8
 """Files whose trees are kept; a tree takes some thirty times the memory of its text."""
@@ -58,8 +59,8 @@ class KeptTrees:
 def _edited(kept: _Kept, source: str) -> Tree:
     """Return a copy of the old tree that was told where the new text differs."""
     old, tree = kept.source, kept.tree.copy()
-    start = _shared_start(old, source)
-    shared = _shared_end(old, source, min(len(old), len(source)) - start)
+    start = shared_start(old, source)
+    shared = shared_end(old, source, min(len(old), len(source)) - start)
     before = old[:start].encode("utf-8", "surrogatepass")
     removed = old[start : len(old) - shared].encode("utf-8", "surrogatepass")
     added = source[start : len(source) - shared].encode("utf-8", "surrogatepass")
@@ -76,27 +77,3 @@ def _edited(kept: _Kept, source: str) -> Tree:
 
 def _end_of(text: bytes) -> Point:
     return Point(text.count(b"\n"), len(text) - text.rfind(b"\n") - 1)
-
-
-def _shared_start(first: str, second: str) -> int:
-    """Return how many characters two texts begin with in common, by halving: comparing is faster than looking."""
-    low, high = 0, min(len(first), len(second))
-    while low < high:
-        middle = (low + high + 1) // 2
-        if first[low:middle] == second[low:middle]:
-            low = middle
-        else:
-            high = middle - 1
-    return low
-
-
-def _shared_end(first: str, second: str, most: int) -> int:
-    """Return how many characters, `most` at most, two texts end with in common."""
-    low, high = 0, most
-    while low < high:
-        middle = (low + high + 1) // 2
-        if first[len(first) - middle : len(first) - low] == second[len(second) - middle : len(second) - low]:
-            low = middle
-        else:
-            high = middle - 1
-    return low

@@ -26,6 +26,8 @@ async def first_found(root, notes):
             while index._shown:
                 await asyncio.sleep(0.02)
             found = await index.snippets_for(CURSOR, budget=300, wait=60)
+            index._texts.pack("a text that never arrives")
+            assert await index.snippets_for(CURSOR, budget=300, wait=60) == found
     finally:
         await index.close()
     return found[0].path

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from repo_context import kept_trees, syntax
+from repo_context import kept_trees, syntax, text_difference
 from repo_context.kept_trees import KeptTrees
 from repo_context.languages import language_named
 
@@ -54,11 +54,11 @@ def test_renaming_and_undoing_reads_as_if_it_had_just_been_opened(language):
 
 @given(first=st.text("ab\né", max_size=12), second=st.text("ab\né", max_size=12))
 def test_an_edit_is_told_by_what_two_texts_begin_and_end_with_in_common(first, second):
-    start = kept_trees._shared_start(first, second)
+    start = text_difference.shared_start(first, second)
     starts = [length for length in range(len(first) + 1) if second.startswith(first[:length])]
     assert start == max(starts)
     most = min(len(first), len(second)) - start
-    shared = kept_trees._shared_end(first, second, most)
+    shared = text_difference.shared_end(first, second, most)
     ends = [length for length in range(most + 1) if first.endswith(second[len(second) - length :])]
     assert shared == max(ends)
 
