@@ -1,6 +1,6 @@
 """Rust: the tree of `mod`, `use` paths through it, names passed on by `pub use`, and crates of one workspace."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
 from repo_context.resolvers.file_table import FileTable, ResolvedImport, SourceFile, join, whole
@@ -21,6 +21,8 @@ class RustResolver:
         self._table = table
         self._reexports = Reexports(table, self._plain)
         self._manifests = _manifests(table)
+        programs = {program for manifest in self._manifests for program in manifest.programs}
+        self._programs = sorted(programs, key=lambda path: (-path.count("/"), path))
         self._find_packages()
 
     def _find_packages(self) -> None:
@@ -45,7 +47,7 @@ class RustResolver:
         paths = {file.path for file in files if file.language == "rust"}
         reach.mention("rust", [f"r#{word_of(path)}" for path in paths])
         reach.below.update(f"{path.removesuffix('.rs')}/" for path in paths)
-        roots = {path for path in paths if path.rpartition("/")[2] in _ROOT_FILES}
+        roots = {path for path in paths if path.rpartition("/")[2] in _ROOT_FILES or path in self._programs}
         below = [path[: path.rfind("/") + 1] for path in roots]
         before = self._packages
         self._find_packages()
@@ -134,7 +136,15 @@ class RustResolver:
                 return _Crate("", package.below, top, path if len(rest) == 1 else "")
         if path == f"{package.folder}/main.rs":
             return package._replace(root=path)
-        return package
+        return package if path.startswith(f"{package.folder}/") else self._program(path) or package
+
+    def _program(self, path: str) -> "_Crate | None":
+        """Return the crate of a program, test or example that a Cargo.toml places in a folder of its own."""
+        for root in self._programs:
+            folder = root.rpartition("/")[0]
+            if path.startswith(f"{folder}/"):
+                return _Crate("", "", folder, root)
+        return None
 
 
 class _Crate(NamedTuple):
@@ -166,6 +176,8 @@ class _Manifest(NamedTuple):
     folder: str
     library: str
     """Where the root of the library lies, if there is one."""
+    programs: tuple[str, ...]
+    """Roots of programs, tests, examples and benchmarks whose place it names."""
 
 
 def _manifests(table: FileTable) -> list[_Manifest]:
@@ -177,8 +189,19 @@ def _manifests(table: FileTable) -> list[_Manifest]:
         library = mapping(read.get("lib"))
         root = join(folder, text(library.get("path")) or "src/lib.rs")
         if name and root is not None:
-            found.append(_Manifest(text(library.get("name")) or name.replace("-", "_"), folder, root))
+            crate = text(library.get("name")) or name.replace("-", "_")
+            found.append(_Manifest(crate, folder, root, tuple(_programs(folder, read))))
     return sorted(found, key=lambda item: (-f"{item.folder}/".count("/") if item.folder else 0, item.folder))
+
+
+def _programs(folder: str, manifest: Mapping[str, object]) -> Iterator[str]:
+    for kind in ("bin", "test", "example", "bench"):
+        targets = manifest.get(kind)
+        for target in targets if isinstance(targets, list) else ():
+            place = text(mapping(target).get("path"))
+            root = join(folder, place) if place else None
+            if root is not None and "/" in root:
+                yield root
 
 
 def _package(manifest: _Manifest, table: FileTable) -> _Crate:

@@ -159,6 +159,21 @@ def test_imports_of_other_languages_lead_to_files(paths, path, source, expected)
     assert targets({**texts, path: source}, path) == expected
 
 
+def test_a_rust_program_has_its_modules_where_its_manifest_places_it():
+    files = {
+        "Cargo.toml": '[package]\nname = "top"\n[[bin]]\nname = "rg"\npath = "crates/core/main.rs"\n',
+        "crates/core/main.rs": "mod flags; use crate::flags::Flag;",
+        "crates/core/flags/mod.rs": "mod parse; pub use parse::Flag; use super::Top;",
+        "crates/core/flags/parse.rs": "use crate::Top; pub struct Flag;",
+    }
+    assert graph_of(files).depends_on() == {
+        "Cargo.toml": [],
+        "crates/core/main.rs": ["crates/core/flags/mod.rs", "crates/core/flags/parse.rs"],
+        "crates/core/flags/mod.rs": ["crates/core/flags/parse.rs", "crates/core/main.rs"],
+        "crates/core/flags/parse.rs": ["crates/core/main.rs"],
+    }
+
+
 def test_an_edge_carries_the_names_that_come_from_its_file():
     graph = graph_of({"p/__init__.py": "", "p/a.py": "", "m.py": "from p import a, thing as t"})
     named = {item.target: [name.alias for name in item.statement.names] for item in graph.imports_of("m.py")}
