@@ -68,8 +68,11 @@ def _our_edges(repository: Repository, paths: list[str]) -> Iterator[Edge]:
     graph = repository.ranking_index().graph
     for path in paths:
         for item in graph.imports_of(path):
+            stem = item.target.rpartition("/")[2].partition(".")[0]
+            # A submodule is what its name stands for, also where its package imports it by that name.
+            named = any(imported.name == stem for imported in item.statement.names) and path.endswith(".py")
             if item.statement.line >= 0:
-                yield path, item.statement.module, (*item.through, item.target)[0]
+                yield path, item.statement.module, item.target if named else (*item.through, item.target)[0]
 
 
 def _modules(repository: Repository, path: str) -> list[str]:
