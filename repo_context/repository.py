@@ -178,7 +178,7 @@ class Repository:
         index = replace(self.ranking_index(), lines_of=self._texts.lines_in_question)
         found = rank(cursor, imports, index, budget=budget, count_tokens=count_tokens)
         if not self._texts.stale:
-            found = self._steady.settle(cursor, budget, found)
+            found = self._steady.settle(cursor, budget, imports, found)
         for stale in sorted(self._texts.stale):
             self.update(stale)
         self._texts.stale.clear()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from repo_context.definition_lookup import RECEIVER_REASON
 from repo_context.snippet import Cursor, Snippet
+from repo_context.syntax import Import
 
 NEIGHBOURHOOD_LINES = 2
 """The cursor is still where it was while it is at most so many lines away."""
@@ -24,6 +25,7 @@ MAX_FILES = 16
 class _Kept:
     row: int
     budget: int
+    imported: frozenset[Import]
     snippets: tuple[Snippet, ...]
     states: tuple[object, ...]
 
@@ -36,20 +38,27 @@ class SteadySelection:
         self._state_of = state_of
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
 
-    def settle(self, cursor: Cursor, budget: int, found: tuple[Snippet, ...]) -> tuple[Snippet, ...]:
+    def settle(
+        self, cursor: Cursor, budget: int, imports: Sequence[Import], found: tuple[Snippet, ...]
+    ) -> tuple[Snippet, ...]:
         """Return the selection to use: the last one for this file where it still serves, else `found`.
 
-        It serves no longer when the cursor has moved away, when a file in it has changed, when its text has got into
-        the edited file, when what stands before the cursor asks for something that it lacks, or when less than
-        `ENOUGH_SHARED` of what ranks high now is in it.
+        It serves no longer when the cursor has moved away, when the edited file imports something else, when a file in
+        it has changed, when its text has got into the edited file, when what stands before the cursor asks for
+        something that it lacks, or when less than `ENOUGH_SHARED` of what ranks high now is in it.
         """
+        # An edit above them moves statements to other lines, which changes nothing that they bring in.
+        imported = frozenset(statement._replace(line=0) for statement in imports)
         row = cursor.prefix.count("\n")
         kept = self._kept.get(cursor.path)
-        if kept is not None and kept.budget == budget and abs(row - kept.row) <= NEIGHBOURHOOD_LINES:
+        is_here = kept is not None and abs(row - kept.row) <= NEIGHBOURHOOD_LINES
+        if kept is not None and is_here and (kept.budget, kept.imported) == (budget, imported):
             serves = not _lacks_urgent(kept.snippets, found) and _shared(kept.snippets, found) >= ENOUGH_SHARED
             if serves and self._states(kept.snippets) == kept.states and not _is_written(kept.snippets, cursor):
                 return kept.snippets
-        self._kept[cursor.path] = _Kept(row=row, budget=budget, snippets=found, states=self._states(found))
+        self._kept[cursor.path] = _Kept(
+            row=row, budget=budget, imported=imported, snippets=found, states=self._states(found)
+        )
         self._kept.move_to_end(cursor.path)
         if len(self._kept) > MAX_FILES:
             self._kept.popitem(last=False)
