@@ -24,10 +24,13 @@ def importing(module, line=0):
     return Import(module=module, names=(), alias="", wildcard=False, line=line)
 
 
-def settle(first, then, *, cursor=HERE, states=STATES, budget=100, imports=(importing("a"),)):
+IMPORTS = (importing("a"),)
+
+
+def settle(first, then, *, cursor=HERE, states=STATES, budget=100, imports=IMPORTS):
     now = dict(STATES)
     steady = SteadySelection(now.get)
-    assert steady.settle(HERE, 100, (importing("a"),), first) == first
+    assert steady.settle(HERE, 100, IMPORTS, first) == first
     now.update(states)
     return steady.settle(cursor, budget, imports, then)
 
