@@ -333,14 +333,18 @@ def _any_pattern(spec: GitIgnoreSpec) -> re.Pattern[str]:
 
     It starts with the slash: a pattern that starts with a letter is searched for many times faster than others.
     """
-    parts = []
-    for pattern in spec.patterns:
-        regex = pattern.regex if isinstance(pattern, RegexPattern) else None
-        if regex is not None:
-            # Each names its directory mark alike, and a name may be given once.
-            source = _DIRECTORY_MARK.sub("/", regex.pattern)
-            parts.append(source[len(_ANYWHERE) :] if source.startswith(_ANYWHERE) else f"(?<=^/){source.lstrip('^')}")
-    return re.compile(f"/(?:{'|'.join(parts)})")
+    patterns = [pattern for pattern in spec.patterns if isinstance(pattern, RegexPattern)]
+    sources = [pattern.regex.pattern for pattern in patterns if pattern.regex is not None]
+    return re.compile(f"/(?:{'|'.join(map(_after_slash, sources))})")
+
+
+def _after_slash(source: str) -> str:
+    """Return a pattern for what stands behind a slash: behind the first one, or behind any."""
+    # Each names its directory mark alike, and a name may be given once.
+    source = _DIRECTORY_MARK.sub("/", source)
+    if source.startswith(_ANYWHERE):
+        return source[len(_ANYWHERE) :]
+    return f"(?<=^/){source[1:]}" if source.startswith("^") else rf"[\s\S]*{source}"
 
 
 def _spec(lines: list[str]) -> GitIgnoreSpec:

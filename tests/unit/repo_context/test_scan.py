@@ -3,7 +3,7 @@ import socket
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from repo_context.errors import RepositoryNotFoundError
@@ -219,6 +219,9 @@ PATTERNS = st.lists(
 )
 
 
+@settings(max_examples=400)
+@example(patterns=[("", ["*"], "/")], path=["a"], end="/")
+@example(patterns=[("", ["a"], ""), ("", ["**"], "")], path=["b.py", "c.py"], end="")
 @given(
     patterns=PATTERNS,
     path=st.lists(st.sampled_from(["a", "b.py", "c.py", "a b", "(b", "$", "#", "é", "x\ny"]), min_size=1, max_size=4),
