@@ -229,7 +229,7 @@ def test_two_processes_may_open_the_same_repository(root, tmp_path):
 
 
 def test_changes_of_a_long_session_are_put_into_the_base_but_never_unsaved_text(root, tmp_path, monkeypatch):
-    monkeypatch.setattr("repo_context.repository.LOOSE_CHUNKS", 0)
+    monkeypatch.setattr("repo_context.live_index.LOOSE_CHUNKS", 0)
     cursor = Cursor(path="new.py", prefix="weigh_parcels", suffix="")
     with Repository.open(root, index_folder=tmp_path / "index") as repository:
         repository.update("app/models.py", "def unsaved(): pass\n")
@@ -389,7 +389,7 @@ def test_an_opened_file_is_made_ready_and_answers_as_if_it_had_not_been(tmp_path
         with Repository.open(tmp_path / "r", index_folder=tmp_path / f"index{len(opened)}") as repository:
             for path in opened:
                 repository.note_open(path)
-            kept.append("a.py" in repository._trees)
+            kept.append("a.py" in repository._index.trees)
             repository.update("a.py", "class Cart:\n    def total(self, fresh):\n        return fresh\n")
             answers.append(ask(repository, "from a import Cart\nCart().total(fresh"))
     assert kept == [False, True]
