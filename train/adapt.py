@@ -85,8 +85,15 @@ class Adaptation:
     holes: int
     before: int
     """Holes that the model filled to the letter."""
-    after: int
-    """Holes that the adapted model filled to the letter."""
+    trained: int
+    """Holes that the trained network filled to the letter, mixed as before."""
+    refitted: int
+    """The same with mixture and choice among lines fitted to the practice; as `trained` where there was none."""
+
+    @property
+    def after(self) -> int:
+        """Holes that the better of the two filled."""
+        return max(self.trained, self.refitted)
 
     @property
     def is_better(self) -> bool:
@@ -131,9 +138,11 @@ def adapt(
         collection = count_ngrams(past, served)
         practice = [] if history.practice is None else list(_holes(repository, history.practice, past, settings, find))
         tell(f"fitting the mixture to {len(practice)} holes")
-        adapted = _refit(replace(served, network=network), AskedRepository(collection=collection, holes=practice))
+        trained = replace(served, network=network)
+        refitted = _refit(trained, AskedRepository(collection=collection, holes=practice))
         exam = list(_holes(repository, history.exam, past, settings, find))
         tell(f"comparing on {len(exam)} holes in the lines added since")
+        of_trained = _score(trained, exam, collection)
         adaptation = Adaptation(
             model=model,
             past=history.past,
@@ -143,9 +152,11 @@ def adapt(
             tokens=tokens,
             holes=len(exam),
             before=_score(served, exam, collection),
-            after=_score(adapted, exam, collection),
+            trained=of_trained,
+            refitted=_score(refitted, exam, collection) if practice else of_trained,
         )
         if adaptation.is_better:
+            adapted = refitted if adaptation.refitted > adaptation.trained else trained
             _keep(adapted_folder(repository, model), adapted, adaptation)
     return adaptation
 

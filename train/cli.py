@@ -165,7 +165,8 @@ def _adapt(arguments: argparse.Namespace) -> int:
         result = adapt(arguments.repository.absolute(), arguments.model, settings, tell=tell, on_step=show)
     print(
         f"exact matches on {result.holes} holes in the last {result.commits} commits: {result.before} before, "
-        f"{result.after} after reading {result.tokens:,} tokens and fitting the mixture to {result.practised} holes"
+        f"{result.trained} after reading {result.tokens:,} tokens, {result.refitted} with the mixture fitted to "
+        f"{result.practised} holes too"
     )
     kept = f"kept for {arguments.repository}; restart the editor's server to use it" if result.is_better else "not kept"
     print(f"the adapted model is {'better' if result.is_better else 'no better'}: {kept}")

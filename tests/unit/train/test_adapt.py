@@ -140,9 +140,20 @@ def test_a_model_that_is_no_better_is_not_kept(
     assert adapted_or(repository, model) == model
 
 
-@pytest.mark.parametrize(("after", "kept"), [(4, False), (5, False), (6, True)])
-def test_only_more_exact_matches_are_better(after: int, kept: bool) -> None:
+@pytest.mark.parametrize(
+    ("trained", "refitted", "kept"), [(4, 4, False), (5, 5, False), (6, 5, True), (5, 6, True), (3, 6, True)]
+)
+def test_only_more_exact_matches_are_better(trained: int, refitted: int, kept: bool) -> None:
     result = Adaptation(
-        model="m", past="0" * 40, exam="1" * 40, commits=5, practised=0, tokens=1, holes=80, before=5, after=after
+        model="m",
+        past="0" * 40,
+        exam="1" * 40,
+        commits=5,
+        practised=0,
+        tokens=1,
+        holes=80,
+        before=5,
+        trained=trained,
+        refitted=refitted,
     )
     assert result.is_better == kept
