@@ -212,6 +212,9 @@ def test_typescript_modules_are_those_of_the_compiler(tmp_path):
             path = str(Path(importer).relative_to(tmp_path))
             theirs[path, match.group(1)] = str(Path(match.group(2)).relative_to(tmp_path))
     ours = {key: target for key, target in named_files(typescript.files, (".ts", ".tsx")).items() if target}
+    if int(re.findall(r"\d+", run("tsc", "--version", cwd=tmp_path).stdout)[0]) >= 7:
+        # The compiler in Go has given up `baseUrl`, by which one module of the sample is found.
+        ours = {key: target for key, target in ours.items() if not key[1].startswith("web/")}
     assert ours
     assert {key: theirs.get(key) for key in ours} == ours
 
