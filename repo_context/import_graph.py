@@ -163,6 +163,8 @@ class ImportGraph:
         """Remember what came or went until someone asks: many files often do at once."""
         if self._resolvers:
             self._moved.extend(files)
+        else:
+            self._unresolved = None
 
     def _note_edited(self, previous: SourceFile, file: SourceFile) -> None:
         """Forget what was resolved by what has changed in a file: its imports, names or packages."""

@@ -112,9 +112,10 @@ def fresh(files, settings_texts):
 
 
 def state_of(graph, paths):
+    depends_on = graph.depends_on()
     imports = {path: graph.imports_of(path) for path in paths}
     importers = {path: sorted(graph.importers_of(path)) for path in paths}
-    return imports, importers, graph.edges(), graph.depends_on()
+    return imports, importers, graph.edges(), depends_on
 
 
 @settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))
