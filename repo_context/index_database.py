@@ -18,7 +18,7 @@ from pathlib import Path
 from repo_context.errors import CorruptIndexError
 from repo_context.languages import PARSED_LANGUAGES, query_source
 
-FORMAT = 6
+FORMAT = 5
 """Raise it when what is stored, or how chunks and terms are cut, changes."""
 DATABASE = "index.sqlite"
 LOCK = "writer.lock"

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from repo_context.chunk_terms import TermCounter
+from repo_context.compiled_terms import prepare
 from repo_context.file_record import Job, Result, Skipped, SkipReason, record_files
-from repo_context.native_library import prepare
 from repo_context.parse_worker import READY, AnswerReader, receive, send
 
 IN_PROCESS_BELOW = 50
@@ -65,7 +65,7 @@ class _Pool:
         self._done: queue.SimpleQueue[_Answer | Job | Skipped | BaseException] = queue.SimpleQueue()
         self._closing = threading.Event()
         self._workers: set[_Worker] = set()
-        self._compiled = prepare(sum(job.size for batch in batches for job in batch))
+        self._counting = prepare(sum(job.size for batch in batches for job in batch))
         self._threads = [
             threading.Thread(target=self._feed, daemon=True, name=f"parse-{number}")
             for number in range(min(_processors(), MAX_PROCESSES, len(batches)))
@@ -93,7 +93,7 @@ class _Pool:
         worker: _Worker | None = None
         try:
             worker = self._start()
-            self._compiled.wait(COMPILE_WAIT_SECONDS)
+            self._counting.ready.wait(COMPILE_WAIT_SECONDS)
             while not self._closing.is_set():
                 try:
                     batch = self._waiting.get_nowait()
@@ -118,7 +118,7 @@ class _Pool:
     def _start(self) -> "_Worker | None":
         """Start a process; None when this machine cannot, and files are then parsed in this one."""
         try:
-            worker = _Worker()
+            worker = _Worker(self._counting.library)
         except OSError:
             return None
         self._workers.add(worker)
@@ -160,16 +160,16 @@ def _read_answer(answer: _Answer | Job | Skipped | BaseException, counter: TermC
 
 
 class _Worker:
-    """One process that runs `repo_context.parse_worker`."""
+    """One process that runs `repo_context.parse_worker`; `library` counts terms, if it is there when work comes."""
 
-    def __init__(self) -> None:
+    def __init__(self, library: Path) -> None:
         self.reader = AnswerReader()
         packages = str(Path(__file__).resolve().parent.parent)
         inherited = os.environ.get("PYTHONPATH")
         path = os.pathsep.join([packages, inherited]) if inherited else packages
         self._process = subprocess.Popen(
             # -P: the working directory is the user's, and may hold modules with the names of ours.
-            [sys.executable, "-P", "-m", "repo_context.parse_worker"],
+            [sys.executable, "-P", "-m", "repo_context.parse_worker", str(library)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

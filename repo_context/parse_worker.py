@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
@@ -42,7 +43,7 @@ def main() -> None:
     terms_sent = names_sent = 0
     while (batch := receive(sys.stdin.buffer)) is not None:
         # Not earlier: the library may just be being compiled.
-        counter = counter or term_counter()
+        counter = counter or term_counter(Path(sys.argv[1]))
         jobs = [Job(*fields) for fields in marshal.loads(batch)]  # noqa: S302 -- from our own parent
         results_of_batch = record_files(jobs, counter)
         # Terms and names go out once a process; after that both sides know them by their number.

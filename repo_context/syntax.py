@@ -11,9 +11,7 @@ from tree_sitter import Node, Parser, QueryCursor, Tree
 from repo_context.chunks import LineRange, cut_tree
 from repo_context.errors import ParseAbandonedError
 from repo_context.languages import Grammar, load_grammar, load_query
-from repo_context.name_lexer import LEXED
 from repo_context.name_trees import flatten
-from repo_context.used_names import used_names
 
 MAX_SIGNATURE = 360
 """Longest signature kept, in characters."""
@@ -199,12 +197,6 @@ def _matches(tree: Tree, encoded: bytes, grammar: Grammar) -> _Matches:
 
 
 def _references(tree: Tree, encoded: bytes, grammar: Grammar) -> frozenset[str]:
-    language = grammar.query
-    return used_names(encoded, language) if language in LEXED else names_in_tree(tree, encoded, grammar)
-
-
-def names_in_tree(tree: Tree, encoded: bytes, grammar: Grammar) -> frozenset[str]:
-    """Return the names that the query of a language finds: all that a file uses."""
     query = load_query(grammar).references
     captures = QueryCursor(query, match_limit=MATCH_LIMIT).captures(tree.root_node)
     names = {encoded[node.start_byte : node.end_byte] for node in captures.get("reference", ())}
@@ -222,10 +214,7 @@ def _text(node: Node, encoded: bytes) -> str:
 def _collect_definition(found: dict[int, _Found], pattern: int, captures: _Captures, encoded: bytes) -> None:
     """Keep one definition a name: of several patterns that match it, the first in the query file."""
     name = captures["name"][0]
-    # Not `next` of a generator, which takes three times as long, once a definition.
-    for label in captures:
-        if label.startswith(_LABELS):
-            break
+    label = next(key for key in captures if key.startswith(("definition", "scope")))
     previous = found.get(name.start_byte)
     if previous is not None and previous.pattern <= pattern:
         return
@@ -235,9 +224,6 @@ def _collect_definition(found: dict[int, _Found], pattern: int, captures: _Captu
         node = captures[label][0]
         kind = label.partition(".")[2]
         found[name.start_byte] = _Found(node, node.start_byte, node.end_byte, text, kind, parent, pattern)
-
-
-_LABELS = ("definition", "scope")
 
 
 def _definitions(found: Iterable[_Found], encoded: bytes) -> tuple[Definition, ...]:

@@ -1,5 +1,5 @@
-// Counts the terms of chunks: what repo_context/chunk_terms.py does, in compiled code. The standard library's containers
-// would take longer to compile than all of this.
+// Counts the terms of chunks: what repo_context/chunk_terms.py does, in compiled code. Plain C but for the linkage, since
+// the standard library's headers would take longer to compile than all of this.
 
 #include <stdint.h>
 #include <stdlib.h>
@@ -89,15 +89,6 @@ struct Numbers {
             while (slots[place].number >= 0) place = (place + 1) & mask;
             slots[place] = {uint32_t(hash >> 32), number};
         }
-    }
-
-    // Forgets all texts; takes as long as there are texts, however many there were before.
-    void clear() {
-        for (int32_t number = 0; number < hashes.size; number++)
-            for (uint64_t place = hashes.items[number] & mask; slots[place].number >= 0; place = (place + 1) & mask)
-                slots[place].number = -1;
-        texts.size = hashes.size = 0;
-        if (starts.size) starts.size = 1;
     }
     ~Numbers() { free(slots); }
 };
@@ -189,8 +180,6 @@ struct Counter {
     }
 };
 
-#include "name_lexer.h"
-
 } // namespace
 
 extern "C" {
@@ -255,15 +244,5 @@ const char *midfill_terms_new_terms(Counter *counter, int64_t first, int64_t *le
     int64_t start = first < terms->hashes.size ? terms->starts.items[first] : terms->texts.size;
     *length = terms->texts.size - start;
     return terms->texts.items + start;
-}
-
-NameFinder *midfill_names_new() { return new NameFinder(); }
-void midfill_names_free(NameFinder *finder) { delete finder; }
-
-// Returns the names that a file uses, each with a line feed behind it. Languages as name_lexer.LEXED numbers them.
-const char *midfill_names_used(NameFinder *finder, int64_t language, const char *text, int64_t length, int64_t *size) {
-    language == 0 ? finder->python_names(text, length) : finder->java_names(text, length);
-    *size = finder->found.texts.size;
-    return finder->found.texts.items;
 }
 }
