@@ -28,7 +28,8 @@ def project(tmp_path_factory):
 
 @pytest.fixture
 async def client(home, model):
-    settings = {"model": str(model), "threads": 1}
+    # A model that knows nothing makes even what a repository always says a little unsure.
+    settings = {"model": str(model), "threads": 1, "assertiveness": "eager"}
     async with running_server(home, settings=settings, environment={"OMP_NUM_THREADS": "1"}) as client:
         yield client
 
