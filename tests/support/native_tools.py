@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+from functools import wraps
 from pathlib import Path
 
 import pytest
@@ -20,9 +21,19 @@ def place_of(tool):
 
 
 def needs(*tools):
-    """Skip a test, and say why, where one of the tools is missing."""
-    missing = [tool for tool in tools if place_of(tool) is None]
-    return pytest.mark.skipif(bool(missing), reason=f"neither on PATH nor in MIDFILL_TOOLS: {', '.join(missing)}")
+    """Skip a test, and say why, where one of the tools is missing when it runs: earlier tests install some."""
+
+    def skipping(test):
+        @wraps(test)
+        def run_with_tools(*arguments, **named):
+            missing = [tool for tool in tools if place_of(tool) is None]
+            if missing:
+                pytest.skip(f"neither on PATH, in MIDFILL_TOOLS nor beside the extension: {', '.join(missing)}")
+            return test(*arguments, **named)
+
+        return run_with_tools
+
+    return skipping
 
 
 def run(tool, *arguments, cwd, env=None):
