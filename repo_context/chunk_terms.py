@@ -88,7 +88,9 @@ class TermCounter:
         return pointers.astype(np.int32), keys.astype(np.int32), counts.astype(np.int32)
 
 
-_SEPARATE = bytes(code if code > 127 or chr(code).isalnum() or chr(code) in "_\0" else 32 for code in range(256))
+WORD_BYTES = frozenset(code for code in range(256) if code > 127 or chr(code).isalnum() or chr(code) == "_")
+"""What a word may consist of, in UTF-8."""
+_SEPARATE = bytes(code if code in WORD_BYTES or not code else 32 for code in range(256))
 """Puts a space for every ASCII character that is never part of a word."""
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from threading import Event, Thread
 
 import numpy as np
-from platformdirs import user_cache_dir
 
 from engine.compiled_code import KernelError, Recipe, build, load, recipe_of
-from repo_context.chunk_terms import Ints, TermCounter
+from repo_context.cache_folder import cache_folder
+from repo_context.chunk_terms import WORD_BYTES, Ints, TermCounter
 from repo_context.terms import terms_of
 
 COMPILE_FROM_BYTES = 2_000_000
@@ -53,7 +53,7 @@ class CompiledTermCounter(TermCounter):
     def _learn(self, encoded: bytes, start: int) -> None:
         """Say what the terms of a word are that is not all ASCII."""
         end = start
-        while end < len(encoded) and encoded[end] in _IN_WORD:
+        while end < len(encoded) and encoded[end] in WORD_BYTES:
             end += 1
         word = encoded[start:end]
         terms = "".join(f"{term}\0" for term in terms_of(word.decode("utf-8", "surrogatepass")))
@@ -75,9 +75,6 @@ class CompiledTermCounter(TermCounter):
             for array, size in zip(arrays, (chunks + 1, postings, postings), strict=True)
         )
         return pointers, terms, counts
-
-
-_IN_WORD = frozenset(code for code in range(256) if code > 127 or chr(code).isalnum() or chr(code) == "_")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,8 +119,7 @@ def recipe() -> Recipe:
 
 def _folder() -> Path:
     """Return the folder beside the user's indexes."""
-    home = os.environ.get("MIDFILL_HOME")
-    return (Path(home) if home else Path(user_cache_dir("midfill"))).absolute() / "compiled"
+    return cache_folder() / "compiled"
 
 
 def term_counter(library: Path) -> TermCounter:

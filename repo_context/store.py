@@ -20,8 +20,8 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from platformdirs import user_cache_dir
 
+from repo_context.cache_folder import cache_folder
 from repo_context.chunk_terms import ChunkTable, Ints
 from repo_context.errors import CorruptIndexError, IndexFolderError
 from repo_context.file_record import FileRecord, Skipped, SkipReason, Unchanged
@@ -68,11 +68,9 @@ class StoredFile:
 
 def default_index_folder(root: Path) -> Path:
     """Return where the index of a repository lies: below `MIDFILL_HOME`, else in the user's cache folder."""
-    home = os.environ.get("MIDFILL_HOME")
-    cache = Path(home) if home else Path(user_cache_dir("midfill"))
     digest = hashlib.blake2b(os.fsencode(root), digest_size=6).hexdigest()
     name = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in root.name)[:60]
-    return cache.absolute() / "index" / f"{name or 'root'}-{digest}"
+    return cache_folder() / "index" / f"{name or 'root'}-{digest}"
 
 
 class Store:
