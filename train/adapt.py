@@ -24,15 +24,15 @@ from engine.prompt import PromptMode
 from train.config import MachineConfig
 from train.data.collect import collect
 from train.data.config import DataConfig
-from train.data.cut_holes import Hole, SnippetFinder
+from train.data.cut_holes import SnippetFinder
 from train.data.document import SourceDocument
 from train.data.pipeline import snippet_finder, training_rows
 from train.data.recent_changes import RecentChanges, recent_changes
 from train.data.shards import read_shard, write_shard
 from train.data.tally import Tally
 from train.errors import CorpusError, RunError
-from train.evaluate.completed_holes import AskedHole, complete_hole, count_ngrams
-from train.evaluate.repository_holes import HoleKind, draw_holes, is_exact
+from train.evaluate.completed_holes import AskedHole, ask_holes, complete_hole, count_ngrams
+from train.evaluate.repository_holes import is_exact
 from train.export import export
 from train.loop import LoopSettings, train
 from train.metrics import Metric
@@ -260,11 +260,7 @@ def _holes(
         for document in collect([f"{repository}@{changes.until}"], (), Tally())
         if document.path in changes.lines
     ]
-    by_path = {document.path: document for document in newer}
-    for kind in HoleKind:
-        for hole in draw_holes(newer, kind, settings.holes, settings.seed, lines=changes.lines):
-            place = Hole(start=len(hole.prefix), end=len(hole.prefix) + len(hole.truth))
-            yield AskedHole(hole=hole, snippets=find(by_path[hole.path], place))
+    return ask_holes(newer, find, holes=settings.holes, seed=settings.seed, lines=changes.lines)
 
 
 def _score(served: ServedModel, exam: Sequence[AskedHole], collection: NgramCollection) -> int:

@@ -1,14 +1,15 @@
 """Fills holes as serving does: with the n-gram statistics of the repository and its snippets, greedily."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from engine.api import Completion, CompletionRequest, Snippet
 from engine.completer import Completer
 from engine.model_folder import ServedModel
 from engine.ngram import NgramCollection
+from train.data.cut_holes import Hole, SnippetFinder
 from train.data.document import SourceDocument
-from train.evaluate.repository_holes import RepositoryHole
+from train.evaluate.repository_holes import HoleKind, RepositoryHole, draw_holes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +18,22 @@ class AskedHole:
 
     hole: RepositoryHole
     snippets: Sequence[Snippet]
+
+
+def ask_holes(
+    documents: Sequence[SourceDocument],
+    find: SnippetFinder,
+    *,
+    holes: int,
+    seed: int,
+    lines: Mapping[str, Collection[int]] | None = None,
+) -> Iterator[AskedHole]:
+    """Cut `holes` of each kind into documents of one repository, as `draw_holes` does, and find their snippets."""
+    by_path = {document.path: document for document in documents}
+    for kind in HoleKind:
+        for hole in draw_holes(documents, kind, holes, seed, lines=lines):
+            place = Hole(start=len(hole.prefix), end=len(hole.prefix) + len(hole.truth))
+            yield AskedHole(hole=hole, snippets=find(by_path[hole.path], place))
 
 
 def count_ngrams(documents: Iterable[SourceDocument], model: ServedModel) -> NgramCollection:

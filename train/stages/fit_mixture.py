@@ -19,20 +19,17 @@ from engine.ngram import NgramCollection, NgramModel
 from engine.prompt import PromptMode, PromptParts, build, end_ids
 from engine.tokenizer import Tokenizer
 from train.data.collect import collect
-from train.data.cut_holes import Hole
 from train.data.repository_snippets import RepositorySnippets
 from train.data.tally import Tally
 from train.errors import CorpusError
-from train.evaluate.completed_holes import AskedHole, count_ngrams
-from train.evaluate.repository_holes import HoleKind, RepositoryHole, draw_holes
+from train.evaluate.completed_holes import AskedHole, ask_holes, count_ngrams
+from train.evaluate.repository_holes import RepositoryHole
 from train.stages.fit_lines import Comparison, compare_lines, fit_line_weights
 
 _LONGEST_TRUTH = 48
 """Tokens; a longer line's end says nothing new."""
 _PROPOSED_LINES = 8
 """Six give 0.3 points of exact match less, twelve 0.1 more (960 holes in trio, hypothesis and mitmproxy)."""
-
-
 _WORTH_A_SUFFIX = 0.98
 """A mode that reads the suffix is taken if it needs less than this part of the bits that reading left to right does."""
 
@@ -165,23 +162,19 @@ def _samples(recorded: Sequence[_Recorded], mode: PromptMode) -> MixtureSamples:
 
 
 def _ask(model: ServedModel, repository: Path, *, holes: int, seed: int) -> AskedRepository:
-    documents = {document.path: document for document in collect([repository], ["python"], Tally())}
+    documents = list(collect([repository], ["python"], Tally()))
     settings = model.prompt_settings
-    asked = []
     with (
         tempfile.TemporaryDirectory(prefix="midfill-mixture-") as trees,
         RepositorySnippets(
             Path(trees),
-            documents.values(),
+            documents,
             budget=int(settings.context_length * settings.snippet_share),
             count_tokens=lambda text: len(model.tokenizer.encode(text)),
         ) as find_snippets,
     ):
-        for kind in HoleKind:
-            for hole in draw_holes(list(documents.values()), kind, holes, seed):
-                place = Hole(start=len(hole.prefix), end=len(hole.prefix) + len(hole.truth))
-                asked.append(AskedHole(hole=hole, snippets=find_snippets(documents[hole.path], place)))
-    return AskedRepository(collection=count_ngrams(documents.values(), model), holes=asked)
+        asked = list(ask_holes(documents, find_snippets, holes=holes, seed=seed))
+    return AskedRepository(collection=count_ngrams(documents, model), holes=asked)
 
 
 def _record(model: ServedModel, asked: AskedRepository, modes: Sequence[PromptMode]) -> Iterator[_Recorded]:
