@@ -5,9 +5,8 @@
 LANGUAGE is typescript (needs node, and a folder with the package `typescript` in NODE_PATH), python, go or c.
 Asked is every import that either side leads to a file of the repository: TypeScript's `resolveModuleName` with the
 nearest tsconfig.json and the workspace's packages linked as a package manager would, Python's own finders on the root
-and `src`, packages of `go list`, and files that `gcc -MM`
-reads from the root, `src` and `include`. The module itself is compared, not the file
-that defines a name which it passes on. Printed are precision, recall, and the first differences.
+and `src`, packages of `go list`, and files that `gcc -MM` reads from the root, `src` and `include`. The module itself
+is compared, not the file that defines a name which it passes on. Printed are precision, recall, first differences.
 """
 
 import argparse
